@@ -1,0 +1,69 @@
+# `make` prints the targets. Every recipe line can be typed by hand.
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+CONFIG ?=
+BIN := $(VENV)/bin
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
+
+.DEFAULT_GOAL := help
+.PHONY: help install reproduce smoke paper render test test-gpu lint format bench check-baseline new-baseline status report clean
+
+help: ## Print the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[suite,dev]'
+	touch $@
+
+install: $(BIN)/.installed ## Create .venv and install the suite with the versions of constraints.txt
+
+reproduce: install ## Train, collect and render the default study (results/laptop/report.html)
+	$(SNAKEMAKE) $(CONFIG)
+
+smoke: install ## The same at the smallest scale: every baseline, every task family, two seeds
+	$(SNAKEMAKE) --configfile workflow/config/smoke.yaml
+
+paper: install ## The full grid, on a GPU
+	$(SNAKEMAKE) --configfile workflow/config/paper.yaml
+
+render: install ## Render the published record set again; needs no GPU
+	$(SNAKEMAKE) --config records=results/reference
+
+status: install ## How far the default study is: runs done, planned, failed, time left
+	$(BIN)/python -m kanbench status
+
+report: install ## Snakemake's own report, with captions and provenance (results/laptop/snakemake-report.html)
+	$(SNAKEMAKE) --report results/laptop/snakemake-report.html
+
+test: install ## The test suite; the tests marked gpu skip themselves where there is none
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+test-gpu: install ## Only the tests that need a GPU
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m gpu -rs
+
+lint: install ## Style, spelling, workflow lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/codespell
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
+
+format: install ## Rewrite the code in house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+bench: install ## Speed and memory, measured side by side
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/data_loading.py
+
+check-baseline: install ## Check the contract of baselines/NAME (all without NAME)
+	$(BIN)/python -m kanbench check-baseline $(NAME)
+
+new-baseline: install ## Create baselines/NAME from the template
+	$(BIN)/python -m kanbench new-baseline $(NAME)
+
+clean: ## Remove generated results, but not the published ones
+	rm -rf results/laptop results/smoke results/paper .snakemake

@@ -1,0 +1,24 @@
+from snakemake.utils import min_version
+
+min_version("7.32")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/render.smk"
+
+
+if not STUDY.rendering_only:
+
+    include: "workflow/rules/train.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        STUDY.folder + "/report.html",
+        STUDY.folder + "/claims.csv",
+        expand(STUDY.folder + "/figures/{figure}.png", figure=FIGURES),
+        expand(STUDY.folder + "/tables/{table}.csv", table=TABLES),

@@ -1,0 +1,105 @@
+"""efficient-KAN (Blealtan 2024, efficientkan2024): a KAN whose layer is two matrix products.
+
+The upstream package runs where it can be imported. Elsewhere `EfficientKAN` stands in for it: the same parameters
+under the same names, the same initial distribution and the same forward pass, so that state dicts are exchangeable.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.util import find_spec
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+UPSTREAM = "efficient_kan"
+
+
+def bspline_basis(x: Tensor, knots: Tensor, order: int) -> Tensor:
+    """Return the B-splines of an order at `x`, by the recursion of Cox and de Boor.
+
+    Args:
+        x: Points, shape (batch, inputs).
+        knots: Increasing knots of every input, shape (inputs, grid_size + 2·order + 1).
+        order: Degree of the polynomials.
+
+    Returns:
+        Values, shape (batch, inputs, grid_size + order). Zero outside the knots; intervals are open on the right.
+    """
+    x = x.unsqueeze(-1)
+    values = ((knots[:, :-1] <= x) & (x < knots[:, 1:])).to(x.dtype)
+    for degree in range(1, order + 1):
+        rising = (x - knots[:, : -degree - 1]) / (knots[:, degree:-1] - knots[:, : -degree - 1])
+        falling = (knots[:, degree + 1 :] - x) / (knots[:, degree + 1 :] - knots[:, 1:-degree])
+        values = rising * values[..., :-1] + falling * values[..., 1:]
+    return values
+
+
+class EfficientKANLayer(nn.Module):
+    """Maps (batch, inputs) to (batch, outputs) by `base_weight`·SiLU(x) + (`spline_weight`·`spline_scaler`)·B(x)."""
+
+    def __init__(self, inputs: int, outputs: int, grid_size: int, spline_order: int, noise_scale: float, grid_range):
+        super().__init__()
+        self.grid_size, self.spline_order = grid_size, spline_order
+        step = (grid_range[1] - grid_range[0]) / grid_size
+        knots = torch.arange(-spline_order, grid_size + spline_order + 1) * step + grid_range[0]
+        self.register_buffer("grid", knots.expand(inputs, -1).contiguous())
+        self.base_weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.spline_weight = nn.Parameter(torch.empty(outputs, inputs, grid_size + spline_order))
+        self.spline_scaler = nn.Parameter(torch.empty(outputs, inputs))
+        self.reset_parameters(noise_scale)
+
+    @torch.no_grad()
+    def reset_parameters(self, noise_scale: float) -> None:
+        """Draw new parameters; the splines start as least-squares fits to uniform noise at the grid points."""
+        outputs, inputs = self.base_weight.shape
+        nn.init.kaiming_uniform_(self.base_weight, a=math.sqrt(5))
+        noise = (torch.rand(self.grid_size + 1, inputs, outputs) - 0.5) * noise_scale / self.grid_size
+        points = self.grid.T[self.spline_order : self.grid.shape[1] - self.spline_order]
+        basis = bspline_basis(points, self.grid, self.spline_order)
+        fitted = torch.linalg.lstsq(basis.transpose(0, 1), noise.transpose(0, 1)).solution
+        self.spline_weight.copy_(fitted.permute(2, 0, 1))
+        nn.init.kaiming_uniform_(self.spline_scaler, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        base = functional.linear(functional.silu(x), self.base_weight)
+        basis = bspline_basis(x, self.grid, self.spline_order).flatten(1)
+        weight = (self.spline_weight * self.spline_scaler.unsqueeze(-1)).flatten(1)
+        return base + functional.linear(basis, weight)
+
+
+class EfficientKAN(nn.Module):
+    """A stack of `EfficientKANLayer`; `width` is [inputs, hidden, …, outputs]."""
+
+    def __init__(self, width, *, grid_size=5, spline_order=3, noise_scale=0.1, grid_range=(-1.0, 1.0)):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EfficientKANLayer(inputs, outputs, grid_size, spline_order, noise_scale, grid_range)
+            for inputs, outputs in pairwise(width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def build(problem, settings) -> nn.Module:
+    """Return the network: inputs (batch, *input_shape) -> outputs (batch, outputs)."""
+    width, grid_range = problem.width(settings), list(problem.grid_range)
+    options = {name: settings[name] for name in ("grid_size", "spline_order")}
+    if find_spec(UPSTREAM):
+        from efficient_kan import KAN
+
+        network = KAN(width, scale_noise=settings["noise_scale"], grid_range=grid_range, **options)
+    else:
+        network = EfficientKAN(width, noise_scale=settings["noise_scale"], grid_range=grid_range, **options)
+    return nn.Sequential(nn.Flatten(), network)
+
+
+def describe(model: nn.Module) -> dict[str, str]:
+    """Return which implementation runs."""
+    own = isinstance(model[1], EfficientKAN)
+    return {"implementation": "own formulation of efficient-kan" if own else "efficient_kan, upstream package"}

@@ -1,0 +1,86 @@
+"""What a family of univariate functions must provide."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Basis(ABC):
+    """A family of edge functions.
+
+    A *linear* family (``linear`` is True) evaluates an edge as ``w . b(t)`` with ``numbers`` weights an edge and
+    features ``b(t)`` that do not depend on the edge. Otherwise the numbers enter non-linearly (`edge_sum`).
+
+    Attributes:
+        name: the name that `metakan.basis` accepts.
+        numbers: how many numbers describe one edge (written n_b).
+        amplitude: for each number, whether it scales the edge's output. Amplitudes start with a variance of
+            1/fan-in, the others (a wavelet's shape) do not depend on the fan-in.
+        gains: standard deviation of each number at initialisation, times sqrt(fan-in) for amplitudes.
+    """
+
+    name: str
+    numbers: int
+    linear: bool = True
+    amplitude: tuple[bool, ...]
+    gains: tuple[float, ...]
+
+    def features(self, x: Tensor, dim: int = -1) -> Tensor:
+        """Return ``b(x)`` with the basis functions along a new dimension ``dim`` of size ``numbers``."""
+        raise NotImplementedError(f"{type(self).__name__} is not linear in its numbers")
+
+    def slopes(self, x: Tensor, dim: int = -1) -> Tensor:
+        """Return the derivative of `features`, elementwise in ``x``; not differentiable."""
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            planes = self.features(leaf, dim=0)
+            ones = torch.ones_like(x)
+            rows = [torch.autograd.grad(plane, leaf, ones, retain_graph=True)[0] for plane in planes.unbind(0)]
+        return torch.stack(rows, dim)
+
+    def edge_sum(self, x: Tensor, numbers: Tensor) -> Tensor:
+        """Return ``y (batch, out)`` from ``x (batch, in)`` and ``numbers (out, in, n_b)``, for non-linear families."""
+        raise NotImplementedError(f"{type(self).__name__} is linear in its numbers")
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """Return the settings as JSON scalars."""
+
+    def scales(self, fan_in: int) -> list[float]:
+        """Return the standard deviation of each number at initialisation for a layer of this fan-in."""
+        return [
+            gain * fan_in**-0.5 if amplitude else gain
+            for gain, amplitude in zip(self.gains, self.amplitude, strict=True)
+        ]
+
+
+class PolynomialBasis(Basis):
+    """Polynomials up to ``degree`` in ``tanh(t)``, followed by SiLU(t) if ``base``.
+
+    The squashing keeps the argument inside (-1, 1), where the polynomials are orthogonal, without statistics of the
+    batch (some published codes rescale by the batch's minimum and maximum, which makes a sample's output depend on
+    its neighbours).
+    """
+
+    def __init__(self, degree: int, base: bool = True):
+        self.degree = degree
+        self.base = base
+        self.numbers = degree + 1 + base
+        self.amplitude = (True,) * self.numbers
+        self.gains = ((degree + 1) ** -0.5,) * (degree + 1) + (1.0,) * base
+
+    @abstractmethod
+    def polynomials(self, u: Tensor) -> list[Tensor]:
+        """Return P_0(u) ... P_degree(u)."""
+
+    def features(self, x: Tensor, dim: int = -1) -> Tensor:
+        planes = self.polynomials(torch.tanh(x))
+        if self.base:
+            planes.append(nn.functional.silu(x))
+        return torch.stack(planes, dim)
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name, "degree": self.degree, "base": self.base}

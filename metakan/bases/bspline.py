@@ -1,0 +1,100 @@
+"""Uniform B-splines plus SiLU (Liu et al., 2024), in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .base import Basis
+
+
+def cardinal_spline(u: Tensor, order: int, derivative: int = 0) -> Tensor:
+    r"""Return a derivative of the centred cardinal B-spline of degree ``order``, elementwise.
+
+    With :math:`(a)_+ = \max(a, 0)` and the spline's symmetry, only half of the truncated powers are needed:
+    :math:`\beta_k(u) = \frac{1}{k!} \sum_{j \le k/2} (-1)^j \binom{k+1}{j} (\frac{k+1}{2} - |u| - j)_+^k`
+    (Schoenberg, 1946). The n-th derivative lowers the power and is odd in u for odd n.
+    """
+    power = order - derivative
+    if power < 0:
+        return torch.zeros_like(u)
+    distance = u.abs()
+    total = None
+    for j in range((order + 1) // 2 + (order % 2 == 0)):
+        edge = (order + 1) / 2 - j
+        factor = (-1) ** j * math.comb(order + 1, j) / math.factorial(power)
+        term = _truncated_power(distance, edge, power, factor)
+        total = term if total is None else total.add_(term)
+    return total.mul_(-u.sign()) if derivative % 2 else total
+
+
+def _truncated_power(distance: Tensor, edge: float, power: int, factor: float) -> Tensor:
+    if power == 0:
+        return (distance < edge).to(distance.dtype).mul_(factor)
+    step = (edge - distance).clamp_(min=0)
+    if power == 1:
+        return step.mul_(factor)
+    result = step * step
+    for _ in range(power - 2):
+        result.mul_(step)
+    return result.mul_(factor)
+
+
+class _SplinePlanes(torch.autograd.Function):
+    """The spline functions of ``x`` along a new dimension; keeps only ``x`` and differentiates to any order."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, centres, spacing, order, derivative, dim):
+        shape = [1] * (x.dim() + 1)
+        shape[dim] = -1
+        u = (x.unsqueeze(dim) - centres.view(shape)).mul_(1 / spacing)
+        values = cardinal_spline(u, order, derivative)
+        return values.mul_(spacing**-derivative) if derivative else values
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, centres, ctx.spacing, ctx.order, ctx.derivative, ctx.dim = inputs
+        ctx.save_for_backward(x, centres)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, centres = ctx.saved_tensors
+        slopes = _SplinePlanes.apply(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1, ctx.dim)
+        return (gradient * slopes).sum(ctx.dim), None, None, None, None, None
+
+
+class BSpline(Basis):
+    """``[B_1(t) ... B_{G+k}(t), SiLU(t)]`` on uniform knots.
+
+    The knots divide ``grid_range`` into ``grid_size`` (G) intervals and are extended by ``spline_order`` (k)
+    intervals on either side, so that the splines sum to one inside ``grid_range`` and vanish outside the extended
+    knots. The values equal `scipy.interpolate.BSpline.design_matrix`.
+    """
+
+    name = "bspline"
+
+    def __init__(self, grid_size: int, spline_order: int, grid_range: tuple[float, float]):
+        self.grid_size, self.spline_order, self.grid_range = grid_size, spline_order, grid_range
+        self.count = grid_size + spline_order
+        self.spacing = (grid_range[1] - grid_range[0]) / grid_size
+        self.numbers = self.count + 1
+        self.amplitude = (True,) * self.numbers
+        self.gains = (0.5,) * self.count + (1.0,)
+        first = grid_range[0] + self.spacing * (1 - spline_order) / 2
+        self._centres = [first + self.spacing * index for index in range(self.count)]
+
+    def centres(self, like: Tensor) -> Tensor:
+        """Return the centres of the splines, (G+k,), in the dtype and on the device of ``like``."""
+        return torch.tensor(self._centres, dtype=like.dtype, device=like.device)
+
+    def features(self, x: Tensor, dim: int = -1) -> Tensor:
+        dim = dim if dim >= 0 else x.dim() + 1 + dim
+        planes = _SplinePlanes.apply(x, self.centres(x), self.spacing, self.spline_order, 0, dim)
+        return torch.cat([planes, nn.functional.silu(x).unsqueeze(dim)], dim)
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name, "grid_size": self.grid_size, "spline_order": self.spline_order}

@@ -1,0 +1,45 @@
+"""Mexican-hat wavelets with a scale and a translation an edge (WavKAN; Bozorgasl and Chen, 2024)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from .base import Basis
+
+_NORM = 2 / (math.sqrt(3) * math.pi**0.25)
+
+
+class Wavelet(Basis):
+    """``w psi((t - translation) / scale)`` with the Mexican hat ``psi(u) = c (1 - u^2) exp(-u^2 / 2)``.
+
+    An edge has the numbers (w, scale, translation), which enter non-linearly, so that this family has no features.
+
+    Args:
+        scale: "log" (default) reads the second number as log(scale): the scale starts at 1 and stays positive.
+            "direct" divides by the number itself, as the released meta-learning code does; a generated scale starts
+            near 0 there and the network does not train.
+    """
+
+    name = "wavelet"
+    linear = False
+    numbers = 3
+    amplitude = (True, False, False)
+    gains = (1.0, 0.25, 0.5)
+
+    def __init__(self, scale: str = "log"):
+        self.scale = checks.choice("scale", scale, ("log", "direct"))
+
+    def edge_sum(self, x: Tensor, numbers: Tensor) -> Tensor:
+        weight, scale, translation = numbers.unbind(-1)
+        shifted = x.unsqueeze(-2) - translation
+        u = shifted * torch.exp(-scale) if self.scale == "log" else shifted / scale
+        square = u * u
+        hats = (1 - square) * torch.exp(-0.5 * square)
+        return torch.einsum("...oi,oi->...o", hats, weight * _NORM)
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name, "scale": self.scale}

@@ -1,0 +1,67 @@
+"""Argument checks: every message names the argument, what was found and what was expected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+MODES = ("auto", "tiled", "materialized")
+META_ACTIVATIONS = ("relu", "none", "tanh", "silu", "gelu")
+INITS = ("scaled", "released")
+
+
+def integer(name: str, value: object, minimum: int = 1) -> int:
+    """Return ``value`` if it is an integer of at least ``minimum``; raise TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: found {value!r} of type {type(value).__name__}, expected an integer >= {minimum}")
+    if value < minimum:
+        raise ValueError(f"{name}: found {value}, expected an integer >= {minimum}")
+    return value
+
+
+def choice(name: str, value: object, allowed: Sequence[str]) -> str:
+    """Return ``value`` if it is one of ``allowed``; raise ValueError otherwise."""
+    if value not in allowed:
+        raise ValueError(f"{name}: found {value!r}, expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def widths(name: str, value: object, minimum_length: int = 2) -> list[int]:
+    """Return the layer widths as a new list; the caller's sequence is never changed."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(
+            f"{name}: found {value!r} of type {type(value).__name__}, expected a sequence of "
+            f"at least {minimum_length} layer widths such as [784, 32, 10]"
+        )
+    if len(value) < minimum_length:
+        raise ValueError(f"{name}: found {list(value)!r}, expected at least {minimum_length} entries")
+    return [integer(f"{name}[{position}]", entry) for position, entry in enumerate(value)]
+
+
+def interval(name: str, value: object) -> tuple[float, float]:
+    """Return ``value`` as two finite, increasing floats."""
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: found {value!r}, expected two numbers (low, high)") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"{name}: found {value!r}, expected finite numbers with low < high")
+    return low, high
+
+
+def features(layer: str, x: object, size: int, dim: int, parameter: torch.Tensor) -> None:
+    """Check an input tensor's type, feature size along ``dim``, dtype and device against a layer's parameters."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"{layer}: found an input of type {type(x).__name__}, expected a torch.Tensor")
+    if x.dim() < -dim or x.shape[dim] != size:
+        raise ValueError(
+            f"{layer}: found an input of shape {tuple(x.shape)}, expected {size} features along dimension {dim}"
+        )
+    if not x.is_floating_point():
+        raise TypeError(f"{layer}: found an input of dtype {x.dtype}, expected {parameter.dtype}")
+    if x.dtype != parameter.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(
+            f"{layer}: found an input of dtype {x.dtype}, expected {parameter.dtype}, the dtype of the parameters"
+        )

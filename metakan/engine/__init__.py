@@ -1,0 +1,8 @@
+"""How a layer is evaluated: the plain definition, and forms that give the same numbers with less memory."""
+
+from __future__ import annotations
+
+from .run import evaluate
+from .sources import Dense, Generated
+
+__all__ = ["Dense", "Generated", "evaluate"]

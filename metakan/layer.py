@@ -1,0 +1,103 @@
+"""What the fully connected and the convolutional layers share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from . import checks
+from .bases import Basis
+from .engine import Dense, Generated
+from .meta_learner import MetaLearner
+
+
+class DenseEdges(nn.Module):
+    """Edge numbers held as a parameter ``weight (out, edges, n_b)``."""
+
+    def __init__(self, outputs: int, edges: int, basis: Basis):
+        super().__init__()
+        self.basis = basis
+        self.fan_in = edges
+        self.weight = nn.Parameter(torch.empty(outputs, edges, basis.numbers))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw normal numbers with the basis's standard deviations for this fan-in."""
+        self.weight.normal_().mul_(self.weight.new_tensor(self.basis.scales(self.fan_in)))
+
+    @property
+    def parameter(self) -> Tensor:
+        return self.weight
+
+    def source(self) -> Dense:
+        return Dense(self.weight)
+
+    def numbers(self) -> Tensor:
+        """Return the numbers of every edge function, ``(out, edges, n_b)``."""
+        return self.weight
+
+
+class MetaEdges(nn.Module):
+    """Edge numbers generated from ``prompts (out, edges, prompt_dim)`` by a meta-learner.
+
+    Amplitudes are multiplied by the constant fan-in**-0.5 if the meta-learner was initialised "scaled" (prompts are
+    then standard normal in every layer, whatever its fan-in, and a meta-learner can serve layers of any width), and
+    used as they are if "released" (prompts are then Xavier-normal).
+    """
+
+    def __init__(self, outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner):
+        super().__init__()
+        if meta_learner.numbers != basis.numbers:
+            raise ValueError(
+                f"meta_learner: found one that generates {meta_learner.numbers} numbers, expected {basis.numbers} "
+                f"for the basis {basis.name!r}"
+            )
+        self.basis = basis
+        self.fan_in = edges
+        self.meta_learner = meta_learner
+        self.init = meta_learner.init
+        self.prompts = nn.Parameter(torch.empty(outputs, edges, meta_learner.prompt_dim))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw new prompts; the meta-learner, which other layers may share, is left alone."""
+        if self.init == "scaled":
+            self.prompts.normal_()
+        else:
+            rows = self.prompts.flatten(0, 1)
+            self.prompts.normal_(std=(2 / sum(rows.shape)) ** 0.5)
+
+    @property
+    def parameter(self) -> Tensor:
+        return self.prompts
+
+    def scales(self) -> list[float]:
+        """Return the constant factor on each generated number."""
+        if self.init == "released":
+            return [1.0] * self.basis.numbers
+        return [self.fan_in**-0.5 if amplitude else 1.0 for amplitude in self.basis.amplitude]
+
+    def source(self) -> Generated:
+        hidden, (weight, bias) = self.meta_learner.tables()
+        if self.init == "scaled":
+            scales = weight.new_tensor(self.scales())
+            weight, bias = weight * scales.unsqueeze(1), bias * scales
+        return Generated(self.prompts, hidden, (weight, bias), self.meta_learner.activation)
+
+    def numbers(self) -> Tensor:
+        """Return the numbers of every edge function, ``(out, edges, n_b)``."""
+        return self.source().numbers()
+
+
+def make_edges(outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner | None) -> DenseEdges | MetaEdges:
+    """Return dense edges, or generated ones if there is a meta-learner."""
+    if meta_learner is None:
+        return DenseEdges(outputs, edges, basis)
+    return MetaEdges(outputs, edges, basis, meta_learner)
+
+
+def check_mode(mode: str) -> str:
+    """Return a valid ``mode``."""
+    return checks.choice("mode", mode, checks.MODES)

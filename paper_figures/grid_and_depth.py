@@ -1,0 +1,89 @@
+"""Error against grid size at several depths
+
+The geometric mean over tasks of the test error, per seed; line and band are its median and spread over seeds (bootstrap
+interval from six seeds on, below that the range). Methods without a grid are dashed lines. The points of a line hold the
+same tasks: those on which the method has an ok run at every grid size where it has any.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from kanbench import style, table
+
+KIND = "figure"
+EXPERIMENTS = ["E1", "E1grid"]
+CATEGORY = "Accuracy"
+GRID, DEPTH = "spec.method.settings.grid_size", "spec.method.settings.depth"
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a method, depth and grid size, for the tasks on which several grid sizes were planned."""
+    grids = records.groupby("task")[GRID].nunique()
+    swept = records[records["task"].isin(grids[grids > 1].index)]
+    methods = swept.groupby("method")[GRID].nunique()
+    swept = swept[swept["method"].isin(methods[methods != 1].index)]
+    rows = []
+    for (depth, label), planned in swept.groupby([DEPTH, "label"]):
+        runs = planned[planned["error"] > 0]
+        tasks = _complete(runs)
+        missing = {grid: part for grid, part in planned.groupby(GRID) if grid not in set(runs[GRID])}
+        rows += [_without(label, depth, grid, part) for grid, part in missing.items()]
+        for grid, points in runs[runs["task"].isin(tasks)].groupby(GRID, dropna=False):
+            per_seed = np.exp(np.log(points["error"]).groupby(points["seed"]).mean())
+            middle, low, high, interval = table.spread(per_seed, f"grid {label} {depth} {grid}")
+            rows.append(
+                {
+                    "label": label, "depth": int(depth), "grid_size": grid, "error": middle, "low": low, "high": high,
+                    "interval": interval, "n_tasks": points["task"].nunique(), "n_seeds": len(per_seed),
+                    "metric": points["metric"].iloc[0], "runs": " ".join(points["run"]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _without(label: str, depth: float, grid: float, planned: pd.DataFrame) -> dict:
+    """Return the row of a point that cannot be drawn, with what became of its runs."""
+    return {
+        "label": label, "depth": int(depth), "grid_size": grid, "error": math.nan, "low": math.nan, "high": math.nan,
+        "interval": f"runs ok: {table.status_text(planned['status'])}", "n_tasks": 0, "n_seeds": 0,
+        "metric": planned["metric"].iloc[0], "runs": " ".join(planned["run"]),
+    }
+
+
+def _complete(runs: pd.DataFrame) -> list[str]:
+    """Return the tasks that have an ok run at every grid size at which any task of this method and depth has one."""
+    grids = runs[GRID].nunique(dropna=False)
+    covered = runs.groupby("task")[GRID].nunique(dropna=False)
+    return list(covered[covered == grids].index)
+
+
+def draw(frame: pd.DataFrame):
+    """Draw one panel a depth."""
+    depths = sorted(frame["depth"].unique())
+    labels = sorted(frame["label"].unique())
+    colours, markers = style.colours(labels), style.markers(labels)
+    figure, panels = style.grid_of_axes(len(depths), columns=3, sharey=True, legend=0.5)
+    for axes, depth in zip(panels, depths, strict=True):
+        for label, line in frame[frame["depth"] == depth].groupby("label"):
+            line = line.sort_values("grid_size")
+            if line["grid_size"].isna().all():
+                axes.axhline(line["error"].iloc[0], color=colours[label], linestyle="--", linewidth=1.2)
+                continue
+            axes.fill_between(line["grid_size"], line["low"], line["high"], color=colours[label], alpha=0.15, linewidth=0)
+            axes.plot(line["grid_size"], line["error"], color=colours[label], marker=markers[label])
+        absent = frame[(frame["depth"] == depth) & frame["error"].isna()]
+        if len(absent):
+            points = ", ".join(f"{row['label']} at {row['grid_size']:g}" for _, row in absent.iterrows())
+            style.note(axes, f"no ok run: {points}")
+        ticks = sorted(frame["grid_size"].dropna().unique())
+        style.logarithmic(axes)
+        axes.set(xlabel="grid size", title=f"{depth} hidden layer{'s' if depth > 1 else ''}")
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    tasks = frame["n_tasks"].max()
+    panels[0].set_ylabel(f"{table.metric_text(frame['metric'].iloc[0])} ({tasks} task{'s' if tasks > 1 else ''})")
+    style.method_legend(figure, labels, line=True)
+    return figure

@@ -1,0 +1,62 @@
+"""Time of a training step
+
+Median time of a step with its quartiles, medians over seeds. One panel a task family: the comparison with the most
+methods. Filled markers: measured with the device to itself; hollow markers: other runs shared the machine, so that the
+time is an upper bound and not for citation.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kanbench import style, table
+
+KIND = "figure"
+EXPERIMENTS = ["E1", "E5", "E7", "E8"]
+CATEGORY = "Memory and speed"
+STEP = "time.step_seconds."
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a comparison and method: median and quartiles of the seconds a step takes."""
+    if records[f"{STEP}median"].isna().all():
+        return pd.DataFrame()
+    chosen = table.representative(table.comparisons(records))
+    rows = []
+    keys = ["family", "comparison", "label", "settings", "cell"]
+    for (family, comparison, label, settings, _), runs in chosen.groupby(keys, dropna=False):
+        times = {f"{part}_seconds": runs[f"{STEP}{part}"].median() for part in ("median", "q25", "q75")}
+        exclusive = bool((runs["time.exclusive"] == True).all())  # noqa: E712 - null is not true
+        rows.append(
+            {
+                "family": family, "comparison": comparison, "label": label, "settings": settings, **times,
+                "exclusive": exclusive, "seeds": table.status_text(runs["status"]), "runs": " ".join(runs["run"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def draw(frame: pd.DataFrame):
+    """Draw one dot with quartiles a method, the slowest on top."""
+    labels = sorted(frame["label"].unique())
+    colours, markers = style.colours(labels), style.markers(labels)
+    several = frame.groupby(["comparison", "label"])["settings"].transform("nunique") > 1
+    frame = frame.assign(name=frame["label"].where(~several, frame["label"] + " (" + frame["settings"] + ")"))
+    panels_of = {name: group for name, group in frame.groupby("comparison", sort=False)}
+    figure, panels = style.rows_of_axes([len(group) for group in panels_of.values()], legend=0.1)
+    for axes, (comparison, inside) in zip(panels, panels_of.items(), strict=True):
+        inside = inside.sort_values("median_seconds", kind="stable", na_position="first")
+        middle, low, high = (inside[f"{part}_seconds"] * 1e3 for part in ("median", "q25", "q75"))
+        axes.hlines(range(len(inside)), low, high, color=[colours[label] for label in inside["label"]], linewidth=2.5)
+        for position, (time, (_, row)) in enumerate(zip(middle, inside.iterrows(), strict=True)):
+            if time != time:
+                text = f"not timed, runs ok: {row['seeds']}"
+                axes.text(0.01, position, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7.5)
+                continue
+            look = {"color": colours[row["label"]], "marker": markers[row["label"]], "markersize": 6.5}
+            axes.plot(time, position, **look, **({} if row["exclusive"] else {"markerfacecolor": "white"}))
+        axes.set_yticks(range(len(inside)), inside["name"])
+        axes.set_ylim(-0.6, len(inside) - 0.4)
+        style.logarithmic(axes, "x")
+        axes.set(xlabel="time of a training step (ms)", title=comparison)
+    return figure

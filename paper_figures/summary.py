@@ -1,0 +1,93 @@
+"""Summary of all cells
+
+Median over seeds of the test metric at the step chosen on validation. Square brackets: 95 % bootstrap interval of the
+median, from six seeds on; round brackets: the range over fewer seeds. Memory is the simulated peak of a training step. Rows
+named 'floor' are trivial predictors that a method should beat. A cell without an ok run shows what became of its runs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from kanbench import style, table
+from kanbench.table import Cell, Table
+
+KIND = "table"
+EXPERIMENTS = []
+CATEGORY = "Accuracy"
+COLUMNS = ("Task", "Method", "Settings", "Metric", "Test value", "Parameters", "Peak (MiB)", "Step (ms)", "Floors", "Runs ok")
+NUMERIC = frozenset({"Parameters", "Peak (MiB)", "Step (ms)"})
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a cell and one row a floor of a task."""
+    cells = table.cells(records).assign(kind="run")
+    floors = _floors(records)
+    cells["floors"] = [_against(row, floors) for _, row in cells.iterrows()]
+    rows = pd.concat([cells, floors], ignore_index=True) if len(floors) else cells
+    return rows.sort_values(["family", "task", "kind", "label", "settings"], kind="stable", ignore_index=True)
+
+
+def _floors(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a trivial predictor of a task: median over seeds of its test metric."""
+    rows = []
+    for (family, task), runs in records.groupby(["family", "task"]):
+        metric = runs["metric"].iloc[0]
+        for column in (c for c in runs.columns if c.startswith("floors.") and c.endswith(f".{metric}")):
+            known = runs[runs[column].notna()]
+            if known.empty:
+                continue
+            name = column.removeprefix("floors.").removesuffix(f".{metric}")
+            values = known.groupby("seed")[column].first()
+            middle, low, high, interval = table.spread(values, f"floor {task} {name}")
+            rows.append(
+                {
+                    "family": family, "task": task, "method": "", "label": f"floor: {name}", "settings": "",
+                    "metric": metric, "metric_label": table.metric_text(metric), "goal": known["goal"].iloc[0], "median": middle,
+                    "low": low, "high": high, "interval": interval, "status": "ok", "kind": "floor",
+                    "seeds": f"{len(values)} seeds", "canonical": True, "runs": " ".join(known["run"]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _against(row: pd.Series, floors: pd.DataFrame) -> str:
+    """Return whether a cell beats every floor of its task, and which it does not."""
+    mine = floors[floors["task"] == row["task"]] if len(floors) else floors
+    if not len(mine):
+        return "none declared"
+    if math.isnan(row["median"]):
+        return "no value"
+    sign = 1 if row["goal"] == "min" else -1
+    lost = [floor["label"] for _, floor in mine.iterrows() if sign * (row["median"] - floor["median"]) >= 0]
+    return "beats all" if not lost else "not " + ", ".join(name.removeprefix("floor: ") for name in lost)
+
+
+def rows(frame: pd.DataFrame) -> Table:
+    """Return the table of the cells."""
+    notes = ()
+    if not frame["canonical"].all():
+        notes = ("† not the canonical archive of the data set, see the record.",)
+    return Table(COLUMNS, tuple(_row(row) for _, row in frame.iterrows()), frame, NUMERIC, notes=notes)
+
+
+def _row(row: pd.Series) -> tuple[Cell, ...]:
+    runs = table.run_names(row["runs"])
+    task = row["task"] if row["canonical"] else f"{row['task']} †"
+    if math.isnan(row["median"]):
+        value = Cell(row["status"].replace("_", " "), runs, badge=row["status"])
+    else:
+        value = Cell(table.spread_text(row["median"], row["low"], row["high"], row["interval"]), runs, row["median"])
+    floor = str(row["label"]).startswith("floor: ")
+    measured = [
+        Cell("none" if floor else show(row[column]), runs, row[column])
+        for column, show in (
+            ("parameters", style.exact), ("simulated_peak_bytes", style.mebibytes), ("step_seconds", style.milliseconds),
+        )
+    ]
+    return (
+        Cell(task), Cell(row["label"]), Cell(row["settings"] or "default"), Cell(row["metric_label"]), value, *measured,
+        Cell("is one" if floor else row["floors"]), Cell(row["seeds"], runs, badge="" if row["status"] == "ok" else row["status"]),
+    )

@@ -1,0 +1,94 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = ("Snakefile", "workflow", "baselines", "metakan", "paper_figures", "environment.yml", "pyproject.toml")
+
+TINY = {
+    "study": "tiny",
+    "configuration": "controlled",
+    "seeds": [0],
+    "experiments": {
+        "E1": {
+            "title": "Function fitting",
+            "tasks": [
+                {
+                    "name": "feynman",
+                    "settings": {
+                        "formula": "I.6.20a",
+                        "train_samples": 32,
+                        "validation_samples": 16,
+                        "test_samples": 16,
+                    },
+                }
+            ],
+            "methods": ["mlp", "affine"],
+            "axes": {"hidden_width": 2, "depth": 1},
+            "training": {"optimiser": "adam", "learning_rate": 0.01, "steps": 4, "evaluations": 2},
+        }
+    },
+}
+
+
+def pytest_collection_modifyitems(items):
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="torch finds no GPU here; run `make test-gpu` where there is one"))
+
+
+@pytest.fixture
+def tiny() -> dict:
+    """A valid study of two quick runs, free to be changed."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def spec(tiny) -> dict:
+    """The spec of one quick run of the MLP."""
+    from kanbench import config, plan
+
+    runs = plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values()
+    return copy.deepcopy(next(run.spec for run in runs if run.spec["method"]["name"] == "mlp"))
+
+
+@pytest.fixture
+def suite(tmp_path) -> Path:
+    """A copy of the suite's own files, to be changed and run in."""
+    for name in SUITE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def run():
+    """Run a command in a folder with the suite of that folder on the path; return the finished process."""
+
+    def _run(command: list[str], folder: Path, **options) -> subprocess.CompletedProcess:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'workflow'}",
+            "KANBENCH_ROOT": str(folder),
+            "OMP_NUM_THREADS": "1",
+        }
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, **options)
+
+    return _run

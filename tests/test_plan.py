@@ -1,0 +1,71 @@
+"""Expansion: which runs a study has, and what they are called."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from kanbench import config, paths, plan
+from kanbench.spec import canonical, run_name
+
+
+def expand(content) -> plan.Plan:
+    return plan.expand(config.from_content(content, "tiny.yaml"))
+
+
+def test_a_method_that_ignores_an_axis_is_not_run_twice(tiny):
+    tiny["experiments"]["E1"].update(
+        methods=["mlp", "affine", "efficient_kan"],
+        axes={"grid_size": [3, 5, 10], "depth": [1, 2], "hidden_width": 2},
+    )
+    runs = expand(tiny).runs.values()
+    counts = {}
+    for run in runs:
+        counts[run.spec["method"]["name"]] = counts.get(run.spec["method"]["name"], 0) + 1
+    assert counts == {"mlp": 2, "affine": 1, "efficient_kan": 6}
+
+
+def test_equal_runs_of_two_experiments_are_one_run(tiny):
+    tiny["experiments"]["E2"] = dict(tiny["experiments"]["E1"], title="the same again", exclusive=True)
+    runs = expand(tiny).runs
+    assert len(runs) == 2
+    assert all(run.experiments == ["E1", "E2"] and run.exclusive for run in runs.values())
+
+
+def test_names_follow_the_spec_and_come_back_with_it(tiny):
+    before = set(expand(tiny).runs)
+    tiny["experiments"]["E1"]["training"]["steps"] = 5
+    changed = set(expand(tiny).runs)
+    tiny["experiments"]["E1"]["training"]["steps"] = 4
+    assert before == set(expand(tiny).runs)
+    assert not before & changed
+
+
+def test_specs_are_complete_and_canonical(spec):
+    assert spec["method"]["settings"]["hidden_width"] == 2
+    assert "activation" in spec["method"]["settings"], "defaults are written out"
+    assert spec["task"]["settings"]["noise"] == 0
+    assert spec["training"]["schedule"] == "constant"
+    shuffled = dict(reversed(list(spec.items())))
+    assert canonical(shuffled) == canonical(spec)
+    assert run_name(shuffled) == run_name(spec)
+    assert json.loads(canonical(spec)) == spec
+
+
+def test_code_of_a_run_is_its_baseline_its_task_and_the_loop(tiny):
+    planned = expand(tiny)
+    name = next(name for name, run in planned.runs.items() if run.spec["method"]["name"] == "mlp")
+    files = planned.code(name)
+    assert {"baselines/mlp/model.py", "baselines/mlp/baseline.yaml", "workflow/kanbench/loop.py"} <= set(files)
+    assert not any("affine" in file or "report" in file or "metakan" in file for file in files)
+    assert all((paths.root() / file).is_file() for file in files)
+
+
+def test_what_the_snakefile_imports_leaves_torch_alone():
+    code = (
+        "import sys; from kanbench import cli, commands, config, plan, recipes, resume, collect, status, claims, render, report;"
+        "plan.expand(config.load()); print([m for m in ('torch', 'seaborn', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.root(), check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,93 @@
+"""Every command that the documents show exists and does what it says, or its dry form does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results/README.md", ROOT / "metakan/README.md"]
+
+
+def fenced(document: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for document in DOCUMENTS for block in fenced(document, "bash") for line in block.splitlines()]
+    whole = (re.sub(r"\s+#.*", "", line).strip() for line in lines)
+    return sorted({part.strip() for line in whole for part in line.split("&&") if part.strip()})
+
+
+def dry(command: str) -> list[str] | None:
+    """Return the form of a command that shows that it exists without doing its work; None where that is all there is."""
+    words = command.split()
+    if words[0] == "make":
+        return ["make", "--dry-run", *words[1:]]
+    if words[0] == "snakemake":
+        # What a published record set renders is tested on a record set of its own.
+        return None if "records=" in command else [sys.executable, "-m", "snakemake", *words[1:], "--dry-run", "--quiet", "all"]
+    if words[:3] == ["python", "-m", "kanbench"]:
+        listing = words[3] in ("list", "status", "plan") or "--help" in words
+        return [sys.executable, *words[1:]] if listing else [sys.executable, *words[1:4], "--help"]
+    if words[:2] == ["pip", "install"]:
+        assert (ROOT / words[2] / "pyproject.toml").is_file()
+        return None
+    raise AssertionError(f"the documents show a command that no test knows: {command}")
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_shown_exists(command, run):
+    line = dry(command)
+    if line is None:
+        return
+    done = run(line, ROOT)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_every_option_shown_is_an_option():
+    for command in commands():
+        words = command.split()
+        if words[:3] == ["python", "-m", "kanbench"]:
+            shown = [word for word in words if word.startswith("--")]
+            line = [sys.executable, "-m", "kanbench", words[3], "--help"]
+            text = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+            assert all(option in text for option in shown), command
+
+
+def test_every_make_target_shown_is_one():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    shown = {word for line in re.findall(r"`?make ((?:[a-z-]+ ?)+)", text) for word in line.split()}
+    assert targets & shown >= {"reproduce", "test", "install", "lint", "smoke"}
+    for command in commands():
+        words = command.split()
+        if words[0] == "make":
+            assert all(word in targets for word in words[1:] if "=" not in word), command
+
+
+def test_the_python_examples_run():
+    for document in DOCUMENTS:
+        for block in fenced(document, "python"):
+            done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=ROOT)
+            assert done.returncode == 0, f"{document.name}:\n{block}\n{done.stderr}"
+
+
+def test_the_figure_and_the_files_that_the_documents_name_are_there():
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document.name} names {target}"
+
+
+def test_the_cited_files_are_valid():
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["references"][0]["url"].endswith("2506.07549")
+    assert "MIT License" in (ROOT / "LICENSE").read_text(encoding="utf-8")

@@ -1,0 +1,130 @@
+"""The workflow as a user meets it: dry runs, refusals, what an edit reruns, kill and resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def study(suite, tiny):
+    """A copy of the suite with a two-run study."""
+    (suite / "tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    return suite
+
+
+def snakemake(*arguments, config="tiny.yaml") -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config, *arguments]
+
+
+def planned(output: str, rule: str) -> int:
+    """Return how many jobs of a rule a dry run announces."""
+    found = re.search(rf"^{rule}\s+(\d+)$", output, flags=re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
+def dry(run, folder, *arguments, config="tiny.yaml") -> str:
+    done = run(snakemake("--dry-run", *arguments, config=config), folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["smoke", "laptop", "paper"])
+def test_every_study_can_be_planned_by_snakemake(run, suite, name):
+    output = dry(run, suite, "--quiet", "rules", config=f"workflow/config/{name}.yaml")
+    assert planned(output, "train") > 10
+    assert planned(output, "report") == 1
+
+
+def test_a_bad_study_is_refused_before_the_dag_exists(run, study, tiny):
+    tiny["experiments"]["E1"]["methods"] = ["mpl"]
+    tiny["experiments"]["E1"]["axes"]["gird_size"] = 3
+    (study / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    done = run(snakemake("--dry-run"), study)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "did you mean 'mlp'?" in output
+    assert "did you mean 'grid_size'?" in output
+    assert "Job stats" not in output
+
+
+def test_train_touch_edit_revert_and_add_rerun_exactly_what_they_should(run, study, tiny):
+    done = run(snakemake("--until", "train"), study)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert planned(dry(run, study, "--until", "train"), "train") == 0, "nothing is left to do"
+
+    model = study / "baselines" / "mlp" / "model.py"
+    original = model.read_text()
+    os.utime(model)
+    assert planned(dry(run, study, "--until", "train"), "train") == 0, "a touched file reruns nothing"
+    model.write_text(original + "\n# edited\n")
+    assert planned(dry(run, study, "--until", "train"), "train") == 1, "an edit reruns its own baseline only"
+    model.write_text(original)
+    assert planned(dry(run, study, "--until", "train"), "train") == 0, "a revert reruns nothing"
+
+    added = run([sys.executable, "-m", "kanbench", "new-baseline", "newcomer"], study)
+    assert added.returncode == 0, added.stderr
+    tiny["experiments"]["E1"]["methods"].append("newcomer")
+    (study / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    assert planned(dry(run, study, "--until", "train"), "train") == 1, "a new folder plans only its own runs"
+
+
+def test_killed_in_flight_the_same_command_resumes(run, study, tiny):
+    tiny["seeds"] = [0, 1, 2]
+    (study / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{study}{os.pathsep}{study / 'workflow'}",
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        snakemake("--until", "train"), cwd=study, env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )
+    runs = study / "results" / "tiny" / "runs"
+    deadline = time.monotonic() + 90
+    while not list(runs.rglob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("[!.]*.json")}
+    assert 1 <= len(before) < 6
+    for path in before:
+        assert json.loads(path.read_text())["status"] == "ok", "no half record"
+    assert (study / ".snakemake" / "locks").exists(), "the kill left Snakemake's lock behind"
+
+    done = run(snakemake("--until", "train"), study)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(runs.rglob("[!.]*.json"))) == 6
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items()), "finished runs are kept"
+
+
+def test_a_record_set_renders_without_torch_and_without_training(run, study):
+    assert run(snakemake("--until", "collect"), study).returncode == 0
+    reference = study / "results" / "reference"
+    reference.mkdir()
+    for name in ("records.jsonl.gz", "records.csv"):
+        (study / "results" / "tiny" / name).rename(reference / name)
+    (study / "torch.py").write_text("raise ImportError('torch must not be needed here')\n")
+    done = run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "records=results/reference"], study
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (reference / "report.html").read_text()
+    for line in (reference / "records.csv").read_text().splitlines()[1:]:
+        assert line.partition(",")[0] in page
+    assert (reference / "claims.csv").is_file()
+    assert not (reference / "runs").exists()

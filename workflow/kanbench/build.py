@@ -1,0 +1,138 @@
+"""Imports a baseline's `model.py` by its path and builds models with it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kanbench.baselines import MODEL, Baseline, Method
+from kanbench.errors import KanbenchError, Unavailable
+from kanbench.task import Problem
+
+GROUP_KEYS = ("name", "params", "lr_scale", "weight_decay")
+REST = "other"
+"""Name of the group of the parameters that a baseline puts into none."""
+
+
+class BrokenContract(KanbenchError):
+    """A baseline does something that the contract forbids; the message begins with the name of the rule."""
+
+
+def load_model_module(baseline: Baseline) -> ModuleType:
+    """Return the module of `model.py`; it may import the other files of its folder as `from .name import …`.
+
+    Raises:
+        Unavailable: a package that the baseline `requires` cannot be imported.
+        BrokenContract: the file cannot be imported for another reason, or has no function `build`.
+    """
+    path = baseline.path / MODEL
+    seen = f"{path}:{path.stat().st_mtime_ns}"
+    name = f"kanbench_baseline_{baseline.name}_{hashlib.sha256(seen.encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    with contained_generators():
+        for package in baseline.requires:
+            _require(baseline, package)
+        folder = [str(baseline.path)]
+        specification = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[name] = module
+        try:
+            specification.loader.exec_module(module)
+            if not callable(getattr(module, "build", None)):
+                raise BrokenContract(f"builds: {path} has no function build(problem, settings)")
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, ImportError):
+                raise BrokenContract(f"builds: {path} cannot be imported: {error}") from error
+            raise
+    return module
+
+
+def _require(baseline: Baseline, package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise Unavailable(f"{baseline.name} needs the package '{package}': {error}") from error
+
+
+def build(method: Method, settings: Mapping[str, Any], problem: Problem) -> nn.Module:
+    """Return a model for a problem, initialised from the global generators, which are left as they were found.
+
+    Args:
+        settings: Complete settings of the method; they reach the baseline read-only.
+
+    Raises:
+        Unavailable, BrokenContract: as `load_model_module`.
+    """
+    module = load_model_module(method.baseline)
+    with contained_generators():
+        model = module.build(problem, read_only(settings))
+    if not isinstance(model, nn.Module):
+        raise BrokenContract(f"builds: {method.name} built a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def read_only(value: Any) -> Any:
+    """Return a view of nested mappings and lists that cannot be changed."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: read_only(part) for key, part in value.items()})
+    return tuple(map(read_only, value)) if isinstance(value, (list, tuple)) else value
+
+
+@contextmanager
+def contained_generators() -> Iterator[None]:
+    """Restore the global generators of torch, NumPy and `random` after the block: constructors and imports reseed them."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - third-party code draws from it
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+def capability(module: ModuleType, name: str) -> Callable | None:
+    """Return an optional function of `model.py`, or None where the baseline does not offer it."""
+    return getattr(module, name, None)
+
+
+def parameter_groups(module: ModuleType, model: nn.Module, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the trainable parameters in named groups; what the baseline puts into none goes to the group `other`.
+
+    A group is `{"name", "params"}` and may carry `lr_scale` and `weight_decay`.
+
+    Raises:
+        BrokenContract: a parameter is in two groups or not of this model, or a group has an unknown key.
+    """
+    offered = capability(module, "parameter_groups")
+    groups = [dict(group) for group in offered(model, read_only(settings))] if offered else []
+    trainable = {id(parameter): parameter for parameter in model.parameters() if parameter.requires_grad}
+    own, left = {id(parameter) for parameter in model.parameters()}, dict(trainable)
+    for group in groups:
+        unknown = set(group) - set(GROUP_KEYS)
+        if unknown or not {"name", "params"} <= set(group):
+            expected = ", ".join(GROUP_KEYS)
+            raise BrokenContract(f"groups: the keys of a group are {', '.join(group)}; known are {expected}")
+        members = list(group["params"])
+        if any(id(parameter) not in own for parameter in members):
+            raise BrokenContract(f"groups: group '{group['name']}' holds a tensor that is no parameter of the model")
+        group["params"] = [parameter for parameter in members if id(parameter) in trainable]
+        for parameter in group["params"]:
+            if left.pop(id(parameter), None) is None:
+                raise BrokenContract(f"groups: a parameter of group '{group['name']}' is in two places")
+    if left:
+        groups.append({"name": REST, "params": list(left.values())})
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,110 @@
+"""The command line: every rule of the workflow is one verb here, and every verb can be typed by hand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kanbench import commands
+from kanbench.errors import KanbenchError
+
+EPILOG = "Each verb has its own --help. The workflow calls the same verbs: `snakemake -np` prints their lines."
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    top = argparse.ArgumentParser(prog="python -m kanbench", description=__doc__, epilog=EPILOG)
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _inspect(verbs)
+    _work(verbs)
+    _render(verbs)
+    _exchange(verbs)
+    _extend(verbs)
+    return top
+
+
+def _verb(verbs, name: str, action, text: str) -> argparse.ArgumentParser:
+    added = verbs.add_parser(name, help=text, description=text)
+    added.set_defaults(action=action)
+    return added
+
+
+def _config(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--configfile", type=Path, help="study to read (default: workflow/config/laptop.yaml)")
+    verb.add_argument("--only", help="experiments to keep, such as E1,E5")
+
+
+def _inspect(verbs) -> None:
+    verb = _verb(verbs, "list", commands.show, "List what there is: methods, tasks, axes, recipes, studies.")
+    verb.add_argument("what", nargs="?", choices=["methods", "tasks", "axes", "recipes", "studies", "all"], default="all")
+    verb = _verb(verbs, "plan", commands.plan, "Check a study and print its runs, without running anything.")
+    _config(verb)
+    verb.add_argument("--json", action="store_true", help="print the specs, one JSON document a line")
+    verb.add_argument("--match", default="", metavar="TEXT", help="keep runs whose name contains TEXT")
+    verb = _verb(verbs, "status", commands.status, "Tell how far a study is: done, planned, failed, time left.")
+    _config(verb)
+    verb.add_argument("--watch", action="store_true", help="draw a progress bar until the study is done")
+
+
+def _work(verbs) -> None:
+    verb = _verb(verbs, "train", commands.train, "Train and measure one run, given its spec, and write its record.")
+    verb.add_argument("--spec", required=True, help="the spec as JSON, or @FILE to read it from a file")
+    verb.add_argument("--output", required=True, type=Path, help="where the record goes")
+    verb.add_argument("--data-root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
+    verb.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
+    verb.add_argument("--exclusive", action="store_true", help="keep other runs off the device")
+    verb = _verb(verbs, "data", commands.data, "Check a data set, or download it on explicit request.")
+    verb.add_argument("name", help="a data set that a task names (`list tasks`)")
+    verb.add_argument("--root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
+    verb.add_argument("--download", action="store_true", help="fetch what is missing")
+    verb.add_argument("--stamp", type=Path, help="write a file that says what was checked")
+
+
+def _render(verbs) -> None:
+    verb = _verb(verbs, "collect", commands.collect, "Gather the records of a plan into records.jsonl.gz and .csv.")
+    verb.add_argument("--plan", required=True, type=Path, help="the plan.json of the study")
+    verb.add_argument("--output", type=Path, help="folder to write to (default: that of the plan)")
+    for name, action, text in (
+        ("render", commands.render, "Draw one figure or table from a record set."),
+        ("claims", commands.claims, "Compare the claims of the paper with a record set."),
+        ("report", commands.report, "Write one self-contained HTML page about a record set."),
+    ):
+        verb = _verb(verbs, name, action, text)
+        if name == "render":
+            verb.add_argument("--recipe", required=True, help="a file of paper_figures/, without .py")
+        verb.add_argument("--records", required=True, type=Path, help="records.jsonl.gz, or the folder that holds it")
+        verb.add_argument("--output", required=True, type=Path, help="folder, for `report` the HTML file, to write")
+
+
+def _exchange(verbs) -> None:
+    verb = _verb(verbs, "pack", commands.pack, "Put the records of a study into one small archive.")
+    verb.add_argument("study", type=Path, help="results/<study>")
+    verb.add_argument("--output", type=Path, help="the archive (default: <study>.tar.gz)")
+    verb = _verb(verbs, "unpack", commands.unpack, "Merge the records of an archive into a study.")
+    verb.add_argument("archive", type=Path, help="an archive of `pack`, or a records.jsonl.gz")
+    verb.add_argument("--into", required=True, type=Path, help="results/<study>")
+
+
+def _extend(verbs) -> None:
+    verb = _verb(verbs, "check-baseline", commands.check_baseline, "Check that a baseline keeps the contract.")
+    verb.add_argument("name", nargs="*", help="folders of baselines/ (default: all)")
+    verb = _verb(verbs, "new-baseline", commands.new_baseline, "Create baselines/NAME from the template.")
+    verb.add_argument("name", help="lower case letters, digits and _")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status: 0 done, 1 refused with a message, 2 wrong usage, 130 interrupted."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.action(options) or 0
+    except KanbenchError as error:
+        print(f"kanbench {options.verb}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `… | head` has seen enough
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print(f"kanbench {options.verb}: interrupted; the same command resumes", file=sys.stderr)
+        return 130

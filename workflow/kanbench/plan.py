@@ -1,0 +1,241 @@
+"""Expands a study into runs: every combination of task, method, axis values and seed, resolved and named."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kanbench import PROTOCOL, baselines, config, paths, taskinfo
+from kanbench.atomic import write_text
+from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.spec import canonical, run_name
+from kanbench.spec import digest as spec_digest
+
+
+@dataclass
+class Run:
+    """One planned run. `experiments` are the ids that use it; equal specs of several experiments are one run."""
+
+    name: str
+    spec: dict[str, Any]
+    label: str
+    experiments: list[str] = field(default_factory=list)
+    exclusive: bool = False
+
+    @property
+    def text(self) -> str:
+        """The canonical JSON of the spec."""
+        return canonical(self.spec)
+
+
+@dataclass
+class Plan:
+    """All runs of a study by name, and where their files are."""
+
+    study: config.Study
+    runs: dict[str, Run]
+    methods: Mapping[str, baselines.Method]
+    tasks: Mapping[str, taskinfo.TaskInfo]
+
+    @property
+    def folder(self) -> str:
+        return self.study.folder
+
+    def record(self, name: str) -> str:
+        """Return the path of a run's record, relative to the repository."""
+        return f"{self.folder}/runs/{name}.json"
+
+    def records(self) -> list[str]:
+        return [] if self.study.rendering_only else [self.record(name) for name in self.runs]
+
+    def code(self, name: str) -> list[str]:
+        """Return the files whose change makes this run stale: its baseline, its task, the loop and the measurement."""
+        return code_of(self.runs[name].spec, self.methods, self.tasks)
+
+    def inputs(self, name: str) -> list[str]:
+        """Return what a run is made from: its code, and the proof that its data set is there."""
+        dataset = self.tasks[self.runs[name].spec["task"]["name"]].data
+        return self.code(name) + ([f"results/data/{dataset}.txt"] if dataset else [])
+
+    def flags(self, name: str) -> str:
+        """Return the further arguments of `kanbench train` for a run."""
+        root = self.study.content.get("data_root")
+        parts = ["--exclusive"] if self.runs[name].exclusive else []
+        return " ".join(parts + (["--data-root", shlex.quote(root)] if root else []))
+
+    def gpu_slots(self, name: str) -> int:
+        """Return how much of a GPU a run takes, in slots of `GPU_SLOTS`: all where it reports times."""
+        if not self.runs[name].spec["device"].startswith("cuda"):
+            return 0
+        return GPU_SLOTS if self.runs[name].exclusive else 1
+
+    def threads(self, name: str, cores: int | None) -> int:
+        """Return the processor threads of a run: every core where it is alone, one elsewhere."""
+        return max(1, cores or 1) if self.runs[name].exclusive else 1
+
+    @property
+    def digest(self) -> str:
+        """Identify the set of planned runs, so that a changed plan is collected anew."""
+        return spec_digest("\n".join(f"{name} {','.join(run.experiments)}" for name, run in self.runs.items()), 16)
+
+    def write(self) -> str:
+        """Write `<folder>/plan.json` where its content changed; return its path."""
+        path = Path(self.folder) / "plan.json"
+        if self.study.rendering_only:
+            return path.as_posix()
+        content = {
+            "study": self.study.name,
+            "protocol": PROTOCOL,
+            "experiments": {key: value["title"] for key, value in self.study.experiments.items()},
+            "runs": {
+                run.name: {"spec": run.spec, "label": run.label, "experiments": run.experiments, "exclusive": run.exclusive}
+                for run in self.runs.values()
+            },
+        }
+        text = json.dumps(content, indent=0, sort_keys=True)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+        return path.as_posix()
+
+
+GPU_SLOTS = 4
+"""Runs that may share one GPU; the profiles offer as many of the Snakemake resource `gpu_slots`."""
+HARNESS_CODE = ("train.py", "loop.py", "measure.py", "schedules.py", "task.py", "build.py")
+_CODE: dict[tuple[str, str], list[str]] = {}
+
+
+def code_of(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
+    """Return the repository-relative files that a run's numbers depend on, sorted."""
+    key = (spec["method"]["name"], spec["task"]["name"])
+    if key not in _CODE:
+        files = {*baselines.code_files(methods[key[0]].baseline), *tasks[key[1]].code_files}
+        files |= {Path(__file__).with_name(name) for name in HARNESS_CODE}
+        _CODE[key] = sorted({paths.relative(Path(file)) for file in files})
+    return _CODE[key]
+
+
+def expand(study: config.Study) -> Plan:
+    """Return the plan of a study.
+
+    Raises:
+        InvalidInput: naming every unknown task, method, axis and setting of the study at once.
+    """
+    return _Expansion(study).plan()
+
+
+class _Expansion:
+    def __init__(self, study: config.Study):
+        self.study = study
+        self.tasks = taskinfo.discover()
+        self.methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
+        self.problems: list[Finding] = []
+        self.runs: dict[str, Run] = {}
+
+    def plan(self) -> Plan:
+        for key, experiment in self.study.experiments.items():
+            for spec, label in self._specs(key, experiment):
+                self._add(key, experiment, spec, label)
+        if self.problems:
+            raise InvalidInput(dict.fromkeys(self.problems))
+        return Plan(self.study, self.runs, self.methods, self.tasks)
+
+    def _add(self, key: str, experiment: Mapping[str, Any], spec: dict[str, Any], label: str) -> None:
+        run = self.runs.setdefault(name := run_name(spec), Run(name, spec, label))
+        if key not in run.experiments:
+            run.experiments.append(key)
+        run.exclusive |= experiment.get("exclusive", False)
+
+    def _specs(self, key: str, experiment: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+        top, where = self.study.content, f"experiments.{key}"
+        self._check_axes(experiment.get("axes", {}), where)
+        shared = {
+            "protocol": PROTOCOL,
+            "configuration": experiment.get("configuration", top["configuration"]),
+            "dtype": experiment.get("dtype", top.get("dtype", "float32")),
+            "device": experiment.get("device", top.get("device", "cpu")),
+        }
+        seeds = experiment.get("seeds", top["seeds"])
+        tasks = list(self._tasks(experiment["tasks"], where))
+        methods = list(self._methods(experiment, where))
+        for (task, task_settings), (method, overrides, training) in itertools.product(tasks, methods):
+            try:
+                settings = baselines.resolve(method, task.family, overrides)
+            except InvalidInput as error:
+                self.problems += _located(error, self.study.label, f"{where}.methods.{method.name}")
+                continue
+            for seed in seeds:
+                spec = {
+                    **shared,
+                    "task": {"name": task.name, "settings": task_settings},
+                    "method": {
+                        "name": method.name,
+                        "baseline": method.baseline.name,
+                        "variant": method.variant,
+                        "settings": settings,
+                    },
+                    "training": training,
+                    "seed": seed,
+                }
+                yield spec, method.label
+
+    def _tasks(self, entries: list[Any], where: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+        for index, entry in enumerate(entries):
+            entry = {"name": entry} if isinstance(entry, str) else entry
+            place = f"{where}.tasks.{index}"
+            if entry["name"] not in self.tasks:
+                self._unknown(f"{place}.name", "task", entry["name"], list(self.tasks))
+                continue
+            for overrides in _combinations(entry.get("settings", {})):
+                try:
+                    yield self.tasks[entry["name"]], taskinfo.resolve(entry["name"], overrides)
+                except InvalidInput as error:
+                    self.problems += _located(error, self.study.label, f"{place}.settings")
+
+    def _methods(self, experiment: Mapping[str, Any], where: str) -> Iterator[tuple[Any, dict, dict]]:
+        for index, entry in enumerate(experiment["methods"]):
+            entry = {"name": entry} if isinstance(entry, str) else entry
+            place = f"{where}.methods.{index}"
+            training, problems = config.training(
+                [experiment["training"], entry.get("training")], self.study.label, f"{place}.training"
+            )
+            self.problems += problems
+            for method in self._matching(entry["name"], place):
+                axes = {k: v for k, v in experiment.get("axes", {}).items() if k in method.axes}
+                for overrides in _combinations({**axes, **entry.get("settings", {})}):
+                    yield method, overrides, training
+
+    def _matching(self, name: str, place: str) -> list[Any]:
+        found = [m for m in self.methods.values() if name in ("all", m.name, m.baseline.name)]
+        if not found:
+            known = {*self.methods, *(m.baseline.name for m in self.methods.values()), "all"}
+            self._unknown(f"{place}.name" if "." in place else place, "method", name, sorted(known))
+        return found
+
+    def _check_axes(self, axes: Mapping[str, Any], where: str) -> None:
+        known = sorted({axis for method in self.methods.values() for axis in method.axes})
+        for axis in axes:
+            if axis not in known:
+                self._unknown(f"{where}.axes.{axis}", "axis", axis, known)
+
+    def _unknown(self, key: str, kind: str, name: str, known: list[str]) -> None:
+        step = f"correct the name; `python -m kanbench list` shows every {kind}"
+        self.problems.append(Finding(self.study.label, key, f"unknown {kind} '{name}'", nearest(name, known), step))
+
+
+def _combinations(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    choices = [value if isinstance(value, list) else [value] for value in settings.values()]
+    for values in itertools.product(*choices):
+        yield dict(zip(settings, values, strict=True))
+
+
+def _located(error: InvalidInput, file: str, key: str) -> list[Finding]:
+    """Say of findings about a setting in which config key it was written."""
+    return [
+        Finding(file, f"{key}.{f.key.rpartition('.')[2]}" if f.key else key, f.found, f.expected, f.next_step)
+        for f in error.findings
+    ]

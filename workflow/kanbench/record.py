@@ -1,0 +1,85 @@
+"""The record of a run: its blank form, its schema and its file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kanbench import schema
+from kanbench.atomic import write_text
+from kanbench.errors import InvalidInput
+from kanbench.spec import run_name
+
+STATUSES = ("ok", "diverged", "out_of_memory", "timed_out", "skipped")
+
+
+def blank(spec: Mapping[str, Any], *, label: str, family: str, metric: str, goal: str) -> dict[str, Any]:
+    """Return a record with nothing measured yet: null where a number will stand, never a sentinel."""
+    return {
+        "run": run_name(spec),
+        "spec": dict(spec),
+        "status": "ok",
+        "reason": None,
+        "family": family,
+        "metric": metric,
+        "goal": goal,
+        "label": label,
+        "selection": None,
+        "metrics": {"last": None, "selected": None, "legacy_best_on_test": None},
+        "curve": [],
+        "parameters": {"trainable": None, "total": None, "buffers": None, "groups": {}},
+        "memory": {
+            "peak_allocated_bytes": None,
+            "peak_reserved_bytes": None,
+            "eval_peak_allocated_bytes": None,
+            "simulated_peak_bytes": None,
+            "breakdown": {},
+            "saved_for_backward_bytes": None,
+        },
+        "time": {
+            "step_seconds": {"median": None, "q25": None, "q75": None},
+            "train_seconds": None,
+            "exclusive": False,
+        },
+        "data": None,
+        "floors": {},
+        "method_info": {},
+        "artifacts": {},
+        "code": None,
+        "environment": None,
+    }
+
+
+def finite(value: Any) -> Any:
+    """Return `value` with every NaN and infinity replaced by null: JSON has no such numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    return value
+
+
+def write(record: Mapping[str, Any], path: Path) -> None:
+    """Check a record against its schema and write it atomically.
+
+    Raises:
+        InvalidInput: the record breaks the schema, which is an error of the code that made it.
+    """
+    content = finite(record)
+    problems = schema.findings(content, "record", str(path))
+    if problems:
+        raise InvalidInput(problems)
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return the record of a file, or None where the file is absent or not a whole record."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None

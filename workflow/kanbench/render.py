@@ -1,0 +1,168 @@
+"""Turns a record set into the files of one figure, one table or the claims. Needs neither torch nor a GPU."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+
+from kanbench import claims as verdicts
+from kanbench import frame as frames
+from kanbench import recipes, style, table
+from kanbench.atomic import write_text
+from kanbench.errors import Finding, InvalidInput, nearest
+
+SUITE = "MetaKAN benchmark"
+VERDICT_ORDER = ("holds", "in part", "undecided", "fails", "no records")
+CLAIMS_CAPTION = (
+    "Each statement with what the records say. Ratios are method over reference; intervals are 95 % bootstrap intervals "
+    "of the median over independent units, or the range where the quantity is counted or the units are too few. P-values "
+    "are Wilcoxon's, adjusted by Holm inside the declared family. 'Detectable' is the smallest true effect that as many "
+    "units would show with a power of 80 %. A failed run loses its pair."
+)
+
+
+class RecordSet:
+    """A record set read once: `records`, the `frame` of them, their `digest` and the `citation` of what is made of them."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.records = frames.read_records(self.path)
+        self.frame = frames.to_frame(self.records)
+        self.digest = frames.fingerprint(self.records)
+        self.name = (self.path if self.path.is_dir() else self.path.resolve().parent).name
+        self.labels = sorted(self.frame["label"].unique()) if len(self.frame) else []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many runs have each status, `ok` first."""
+        found = self.frame["status"].value_counts()
+        return {status: int(found[status]) for status in frames.STATUSES if status in found}
+
+    @property
+    def citation(self) -> str:
+        protocols = ", ".join(f"{p:g}" for p in sorted(self.frame["spec.protocol"].dropna().unique())) or "none"
+        return (
+            f"{SUITE}, record set {self.name}, sha256 {self.digest[:12]}, protocol {protocols}, "
+            f"{self.counts.get('ok', 0)} of {len(self.frame)} planned runs ok"
+        )
+
+    def supplied_by(self, recipe: recipes.Recipe) -> str:
+        """Return the sentence that stands where a recipe has no records."""
+        experiments = ", ".join(recipe.experiments) or "any experiment"
+        return f"No records. Supplied by {experiments} (record set {self.name}: {len(self.frame)} runs)."
+
+
+def render(recipe_name: str, records: str | Path, output: str | Path) -> list[Path]:
+    """Write the files of one recipe below `output`; return their paths.
+
+    Figures: figures/<name>.pdf, .png and .csv (what is drawn). Tables: tables/<name>.csv, .md and .tex. Without
+    records for it, a recipe becomes a placeholder that says so.
+
+    Raises:
+        InvalidInput: there is no such recipe, or a recipe or a record is malformed.
+        MissingData: there is no record set.
+    """
+    known = recipes.discover()
+    if recipe_name not in known:
+        step = "name a file of paper_figures/, without .py"
+        raise InvalidInput([Finding("--recipe", "", recipe_name, nearest(recipe_name, list(known)), step)])
+    recipe, record_set = known[recipe_name], RecordSet(records)
+    paths = [Path(output) / name for name in recipe.outputs()]
+    if recipe.kind == "figure":
+        _write_figure(recipe, record_set, paths)
+    else:
+        made = make_table(recipe, record_set)
+        for path, text in zip(paths, (made.to_csv(), made.to_markdown(), made.to_latex()), strict=True):
+            write_text(path, text)
+    return paths
+
+
+def _write_figure(recipe: recipes.Recipe, record_set: RecordSet, paths: list[Path]) -> None:
+    mpl.use("Agg")
+    module, shown = _shown(recipe, record_set)
+    with style.theme(record_set.labels):
+        if shown.empty:
+            drawn = style.placeholder(recipe.title, record_set.supplied_by(recipe))
+        else:
+            drawn = module.draw(shown)
+        for path in paths[:2]:
+            style.save(drawn, path)
+    write_text(paths[2], shown.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+
+
+def _shown(recipe: recipes.Recipe, record_set: RecordSet) -> tuple[Any, pd.DataFrame]:
+    module = recipe.load()
+    records = frames.of_experiments(record_set.frame, recipe.experiments)
+    return module, module.data(records) if len(records) else pd.DataFrame()
+
+
+def make_table(recipe: recipes.Recipe, record_set: RecordSet) -> table.Table:
+    """Return the table of a recipe with title, caption and citation; one row that says why where it has no records."""
+    module, shown = _shown(recipe, record_set)
+    made = table.empty(record_set.supplied_by(recipe)) if shown.empty else module.rows(shown)
+    return replace(
+        made, name=recipe.name, title=recipe.title, caption=recipe.caption, citation=f"{record_set.citation}, table {recipe.name}."
+    )
+
+
+def render_claims(records: str | Path, output: str | Path, declared: Path | None = None) -> list[Path]:
+    """Write claims.csv, .md, .tex and .json below `output`; return their paths. Raises as `render` does."""
+    record_set = RecordSet(records)
+    outcomes = verdicts.evaluate(verdicts.load(declared), record_set.frame)
+    made = claims_table(outcomes, record_set)
+    content = {
+        "citation": record_set.citation,
+        "records_sha256": record_set.digest,
+        "claims": [outcome.as_dict() for outcome in outcomes],
+    }
+    texts = {
+        "csv": made.to_csv(),
+        "md": made.to_markdown(),
+        "tex": made.to_latex(),
+        "json": json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+    }
+    for suffix, text in texts.items():
+        write_text(Path(output) / f"claims.{suffix}", text)
+    return [Path(output) / f"claims.{suffix}" for suffix in texts]
+
+
+def claims_table(outcomes: list[verdicts.Outcome], record_set: RecordSet) -> table.Table:
+    """Return the claims as a table: claimed, measured, interval, pairs, verdict."""
+    columns = ("Claim", "Claimed", "Measured", "Interval", "Verdict", "Why", "Pairs ok", "p (Holm)", "Detectable", "Source")
+    rows = tuple(_claim_row(outcome) for outcome in outcomes)
+    data = pd.DataFrame([outcome.as_dict() for outcome in outcomes]).drop(columns="runs")
+    data["experiments"] = data["experiments"].map(" ".join)
+    data["runs"] = [" ".join(outcome.runs) for outcome in outcomes]
+    return table.Table(
+        columns, rows, data, frozenset({"Measured", "p (Holm)", "Detectable"}), name="claims",
+        title="Claims of the paper and of its released code", caption=CLAIMS_CAPTION, citation=f"{record_set.citation}, claims.",
+    )
+
+
+def _claim_row(outcome: verdicts.Outcome) -> tuple[table.Cell, ...]:
+    runs = outcome.runs
+    if outcome.verdict == "no records":
+        measured, interval = table.Cell("no records", runs), table.Cell("no records")
+    else:
+        measured = table.Cell(style.number(outcome.estimate), runs, outcome.estimate)
+        ends = f"[{style.number(outcome.low)}, {style.number(outcome.high)}]"
+        interval = table.Cell(f"{ends} {outcome.interval}", runs, outcome.low)
+    known = not math.isnan(outcome.p_holm)
+    return (
+        table.Cell(outcome.statement),
+        table.Cell(outcome.claimed),
+        measured,
+        interval,
+        table.Cell(outcome.verdict, runs, VERDICT_ORDER.index(outcome.verdict), badge=outcome.verdict),
+        table.Cell(outcome.reason),
+        table.Cell(f"{outcome.n_ok} / {outcome.n_planned}", runs, outcome.n_ok),
+        table.Cell(style.number(outcome.p_holm, 2) if known else "not tested", sort=outcome.p_holm if known else None),
+        table.Cell("not tested" if math.isnan(outcome.detectable) else style.number(outcome.detectable)),
+        table.Cell(outcome.source),
+    )

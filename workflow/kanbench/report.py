@@ -1,0 +1,202 @@
+"""Writes one HTML page about a record set: offline, self-contained, and every number leads to the runs behind it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from kanbench import claims as verdicts
+from kanbench import paths, recipes, render, style
+from kanbench.atomic import write_text
+from kanbench.frame import metric_text
+from kanbench.spec import canonical
+from kanbench.table import Cell, Table
+
+TEMPLATES = Path(__file__).with_name("templates")
+RUN_COLUMNS = ("Run", "Status", "Task", "Method", "Settings", "Seed", "Metric", "Test value", "Parameters", "Peak (MiB)", "Step (ms)")
+HARDWARE = ("gpu", "cpu", "torch", "cuda", "python", "platform")
+
+
+def report(
+    records: str | Path, output: str | Path, *, figures: Path | None = None, claims_file: Path | None = None,
+) -> Path:
+    """Write `output`, an HTML page about the record set, and return its path.
+
+    Tables and claims are computed from the records. Figures are taken from `figures` (default: the folder `figures`
+    beside `output`); those that are not there are drawn first.
+
+    Raises:
+        MissingData: there is no record set.
+        InvalidInput: a recipe, a claim or a record is malformed.
+    """
+    output = Path(output)
+    record_set = render.RecordSet(records)
+    known = recipes.discover().values()
+    figures = figures or output.parent / "figures"
+    outcomes = verdicts.evaluate(verdicts.load(claims_file), record_set.frame)
+    index = {record["run"]: position for position, record in enumerate(record_set.records)}
+    page = environment(index).get_template("report.html.j2").render(
+        title=f"{render.SUITE}: {record_set.name}",
+        overview=_overview(record_set),
+        counts=record_set.counts,
+        planned=len(record_set.records),
+        claims=render.claims_table(outcomes, record_set),
+        verdicts=_tally(outcomes),
+        figures=[_figure(recipe, records, figures) for recipe in known if recipe.kind == "figure"],
+        tables=[render.make_table(recipe, record_set) for recipe in known if recipe.kind == "table"],
+        runs=_runs_table(record_set),
+        records=Markup(_embedded(record_set.records)),
+        citation=record_set.citation,
+        digest=record_set.digest,
+        bibtex=_bibtex(),
+        references=_references(),
+    )
+    write_text(output, page)
+    return output
+
+
+def environment(index: Mapping[str, int]) -> jinja2.Environment:
+    """Return the templates' environment; the filter `ids` turns run names into their positions in the page."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    templates.filters["ids"] = lambda runs: " ".join(str(index[run]) for run in runs if run in index)
+    templates.filters["csv_uri"] = lambda text: "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+    templates.globals["source"] = lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    return templates
+
+
+def _figure(recipe: recipes.Recipe, records: str | Path, folder: Path) -> dict[str, Any]:
+    files = [folder / Path(name).name for name in recipe.outputs()]
+    if not all(file.is_file() for file in files):
+        files = render.render(recipe.name, records, folder.parent)
+    _, png, data = files
+    content = png.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of the IHDR chunk, always the first
+    return {
+        "wide": width > 1.4 * height,
+        "name": recipe.name,
+        "title": recipe.title,
+        "caption": recipe.caption,
+        "category": recipe.category,
+        "image": f"data:image/png;base64,{base64.b64encode(content).decode()}",
+        "csv": data.read_text(encoding="utf-8"),
+    }
+
+
+def _overview(record_set: render.RecordSet) -> list[tuple[str, str]]:
+    records, frame = record_set.records, record_set.frame
+    experiments = sorted({name for record in records for name in record.get("experiments") or []})
+    commits = Counter(_commit(record.get("code")) for record in records if record.get("code"))
+    machines = Counter(_machine(record.get("environment")) for record in records if record.get("environment"))
+    return [
+        ("Record set", record_set.name),
+        ("Protocol", _distinct(frame["spec.protocol"])),
+        ("Experiments", ", ".join(experiments) or "none"),
+        ("Methods", f"{frame['method'].nunique()}: {', '.join(record_set.labels)}"),
+        ("Tasks", f"{frame['task'].nunique()}"),
+        ("Seeds", _distinct(frame["seed"])),
+        ("Configuration", _distinct(frame["spec.configuration"])),
+        ("Machines", _listed(machines)),
+        ("Code", _listed(commits)),
+        ("SHA-256 of the records", record_set.digest),
+    ]
+
+
+def _distinct(values: Any) -> str:
+    entries = sorted(set(values.dropna()))
+    return ", ".join(f"{entry:g}" if isinstance(entry, float) else str(entry) for entry in entries) or "none"
+
+
+def _listed(counted: Counter[str]) -> str:
+    return "; ".join(f"{text} ({count} runs)" for text, count in counted.most_common()) or "not recorded"
+
+
+def _commit(code: Mapping[str, Any]) -> str:
+    if not code.get("commit"):
+        return "no git checkout"
+    return f"commit {code['commit'][:12]}" + (" with local changes" if code.get("dirty") else "")
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    known = [f"{key} {environment[key]}" if key in ("torch", "python", "cuda") else str(environment[key])
+             for key in HARDWARE if environment.get(key)]
+    return ", ".join(known)
+
+
+def _tally(outcomes: Sequence[verdicts.Outcome]) -> list[tuple[str, int]]:
+    counted = Counter(outcome.verdict for outcome in outcomes)
+    return [(verdict, counted[verdict]) for verdict in render.VERDICT_ORDER if counted[verdict]]
+
+
+def _runs_table(record_set: render.RecordSet) -> Table:
+    rows = []
+    for _, run in record_set.frame.iterrows():
+        names = (run["run"],)
+        ok = run["status"] == "ok"
+        shown = style.number(run["value"], 4) if ok else str(run["reason"] or run["status"])
+        metric = metric_text(run["metric"]) if isinstance(run["metric"], str) and run["metric"] else "not known"
+        rows.append(
+            (
+                Cell(run["run"], names),
+                Cell(run["status"].replace("_", " "), names, badge=run["status"]),
+                Cell(run["task"]),
+                Cell(run["label"]),
+                Cell(run["settings"] or "default"),
+                Cell(str(run["seed"]), names, float(run["seed"])),
+                Cell(metric),
+                Cell(shown, names, run["value"] if ok else None),
+                Cell(style.exact(run["parameters.trainable"]), names, run["parameters.trainable"]),
+                Cell(style.mebibytes(run["memory.simulated_peak_bytes"]), names, run["memory.simulated_peak_bytes"]),
+                Cell(style.milliseconds(run["time.step_seconds.median"]), names, run["time.step_seconds.median"]),
+            )
+        )
+    numeric = frozenset({"Seed", "Parameters", "Peak (MiB)", "Step (ms)"})
+    columns = ["run", "status", "reason", "task", "method", "settings", "seed", "metric", "value"]
+    columns += ["parameters.trainable", "memory.simulated_peak_bytes", "time.step_seconds.median"]
+    return Table(RUN_COLUMNS, tuple(rows), record_set.frame[columns], numeric, name="runs", title="All runs")
+
+
+def _embedded(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return the records as JSON that can stand inside a script element, each with the command that repeats it."""
+    entries = [{**record, "command": command(record["spec"])} for record in records]
+    text = json.dumps(entries, separators=(",", ":"), sort_keys=True)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def command(spec: Mapping[str, Any]) -> str:
+    """Return the shell line that repeats a run."""
+    return f"python -m kanbench train --spec {shlex.quote(canonical(spec))} --output record.json"
+
+
+def _bibtex() -> str:
+    """Return a BibTeX entry of the suite from CITATION.cff; a minimal one where there is none."""
+    file = paths.root() / "CITATION.cff"
+    about = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    authors = " and ".join(
+        author.get("name") and f"{{{author['name']}}}" or f"{author.get('family-names')}, {author.get('given-names')}"
+        for author in about.get("authors", [])
+    )
+    fields = {
+        "title": "{" + about.get("title", render.SUITE) + "}",
+        "author": authors or f"{{The authors of the {render.SUITE}}}",
+        "version": str(about.get("version", "")),
+        "year": str(about.get("date-released", ""))[:4],
+        "url": about.get("repository-code") or about.get("url") or "",
+    }
+    lines = [f"  {key} = {{{value}}}," for key, value in fields.items() if value]
+    return "\n".join(["@software{metakan_benchmark,", *lines, "}"])
+
+
+def _references() -> str:
+    file = recipes.folder() / "references.bib"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""

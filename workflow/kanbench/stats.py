@@ -1,0 +1,283 @@
+"""Paired comparisons: differences, bootstrap intervals, tests, verdicts. Pure functions with explicit generators.
+
+Conventions: a difference is method minus reference; a ratio is method over reference. A run that failed (diverged,
+out of memory, timed out) counts as infinitely bad, so a failed run loses its pair; where both failed, or one was
+skipped or is absent, there is no comparison and the pair is missing from the count of usable ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats as distributions
+
+from kanbench.frame import AXES, FAILED
+
+LEVEL = 0.95
+RESAMPLES = 4000
+MINIMUM_UNITS = 6
+"""Fewest independent values for which a distribution-free 95 % interval of a median exists: 1 - 2^(1-n) >= 0.95."""
+SHARED = (
+    *("task", "seed", "spec.dtype", "spec.device", "spec.configuration"),
+    *("spec.training.steps", "spec.training.epochs", "spec.training.batch_size"),
+)
+"""What the two runs of a pair have in common besides the axes that both methods know."""
+
+
+def generator(*purpose: object) -> np.random.Generator:
+    """Return a numpy Generator that depends on `purpose` alone, so that an interval can be computed again."""
+    key = hashlib.sha256("\x1f".join(map(str, purpose)).encode()).digest()
+    return np.random.default_rng(np.frombuffer(key, dtype=np.uint32))
+
+
+def pairs(
+    method: pd.DataFrame, reference: pd.DataFrame | None, metric: str, *, reference_metric: str | None = None,
+    lower_is_better: bool = True, counted: bool = False,
+) -> pd.DataFrame:
+    """Return one row a planned pair of runs that differ in their method only.
+
+    Paired are runs of equal task, seed, precision, device and budget, and of equal value on every standard axis that
+    both methods declare; an axis on which the two have no value in common (as in a comparison at equal parameters)
+    does not tell pairs apart.
+
+    Args:
+        method, reference: Rows of a records frame. Without a reference, each run is compared with itself.
+        metric: Column that is compared. `reference_metric` names another column for the reference.
+        lower_is_better: Decides the sign of the infinity that stands for a failure.
+        counted: The metric is counted or simulated rather than trained for (parameters, bytes): it holds whatever
+            became of the run, so a failure is no loss.
+
+    Returns:
+        Columns `task`, `seed`, the shared axes, `run`, `reference_run`, `status`, `reference_status`, `value`,
+        `reference_value` (infinite for a lost pair) and `usable`.
+    """
+    within, reference = reference is None, method if reference is None else reference
+    keys = [*SHARED, *(a for a in _axis_columns() if _tells_apart(method, reference, a))]
+    left = _side(method, keys, metric, "", counted)
+    right = _side(reference, keys, reference_metric or metric, "reference_", counted)
+    both = left.merge(right, on=keys, how="inner", sort=True)
+    if within:
+        both = both[both["run"] == both["reference_run"]].reset_index(drop=True)
+    worst = math.inf if lower_is_better else -math.inf
+    lost, reference_lost = (both[f"{side}status"].isin(FAILED) & ~np.bool_(counted) for side in ("", "reference_"))
+    both.loc[lost, "value"] = worst
+    both.loc[reference_lost, "reference_value"] = worst
+    both["usable"] = both["value"].notna() & both["reference_value"].notna() & ~(lost & reference_lost)
+    return both.rename(columns={f"spec.method.settings.{axis}": axis for axis in AXES})
+
+
+def _axis_columns() -> list[str]:
+    return [f"spec.method.settings.{axis}" for axis in AXES]
+
+
+def _tells_apart(method: pd.DataFrame, reference: pd.DataFrame, column: str) -> bool:
+    values = [set(side[column].dropna()) if column in side else set() for side in (method, reference)]
+    return bool(values[0] & values[1])
+
+
+def _side(rows: pd.DataFrame, keys: list[str], metric: str, prefix: str, counted: bool) -> pd.DataFrame:
+    side = rows.reindex(columns=keys).copy()
+    for key in keys:
+        # Equal keys must compare equal after a merge, and a missing value equals a missing value.
+        side[key] = side[key].map(lambda entry: "" if entry is None or entry != entry else entry).astype(object)
+    values = rows[metric] if metric in rows else pd.Series(math.nan, index=rows.index)
+    side[f"{prefix}run"] = rows["run"].to_numpy()
+    side[f"{prefix}status"] = rows["status"].to_numpy()
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    side[f"{prefix}value"] = numbers.where((rows["status"] == "ok") | counted).to_numpy()
+    return side
+
+
+def differences(compared: pd.DataFrame) -> np.ndarray:
+    """Return value - reference_value of the usable pairs; an infinity is a pair that a failure decided."""
+    usable = compared[compared["usable"]]
+    return (usable["value"] - usable["reference_value"]).to_numpy(float)
+
+
+def log_ratios(compared: pd.DataFrame) -> np.ndarray:
+    """Return ln(value / reference_value) of the usable pairs, for positive metrics such as errors and bytes.
+
+    Two zeros make a ratio of one; a zero against a positive value is infinitely better.
+    """
+    usable = compared[compared["usable"]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(usable["value"].to_numpy(float)) - np.log(usable["reference_value"].to_numpy(float))
+    return np.where(np.isnan(logs), 0.0, logs)
+
+
+def units(compared: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Reduce paired values to independent ones: a median per task, or per seed where tasks are few.
+
+    Runs of one task share what makes the task easy or hard, so they are not independent evidence about other tasks.
+    With fewer than `MINIMUM_UNITS` tasks the statement is about just these tasks, and the seed is what varies.
+
+    Returns:
+        The values and what they are ("tasks" or "seeds").
+    """
+    usable = compared[compared["usable"]]
+    by = "task" if usable["task"].nunique() >= MINIMUM_UNITS else "seed"
+    reduced = [median(values[(usable[by] == key).to_numpy()]) for key in sorted(usable[by].unique())]
+    return np.asarray(reduced, float), f"{by}s"
+
+
+def median(values: np.ndarray) -> float:
+    """Return the median. Half of the values at either infinity make it 0: neither side is ahead."""
+    values = np.asarray(values, float)
+    if values.size == 0:
+        return math.nan
+    return float(_medians(values[None, :])[0])
+
+
+def _medians(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.median(rows, axis=1), nan=0.0, posinf=math.inf, neginf=-math.inf)
+
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray, rng: np.random.Generator, *, statistic: str = "median",
+    method: str = "percentile", level: float = LEVEL, resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Return a bootstrap interval of the median or the mean of independent `values`.
+
+    Args:
+        values: The sample, shape (n,). Infinite values are allowed with the median.
+        rng: Draws the resamples; an equal state gives an equal interval.
+        method: `percentile`, or `bca` (Efron 1987) for the mean; the acceleration of BCa comes from the jackknife,
+            which is not consistent for a median.
+
+    Returns:
+        Lower and upper end; both equal the value where n is 1.
+
+    Raises:
+        ValueError: no values, an unknown statistic or method, or `bca` of a median.
+    """
+    values = np.asarray(values, float)
+    if values.size == 0:
+        raise ValueError("no values to resample")
+    reduce = {"median": _medians, "mean": lambda rows: rows.mean(axis=1)}.get(statistic)
+    if reduce is None or method not in ("percentile", "bca") or (method == "bca" and statistic == "median"):
+        raise ValueError(f"no bootstrap of the {statistic} by {method}")
+    draws = reduce(values[rng.integers(values.size, size=(resamples, values.size))])
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    if method == "bca":
+        tails = _bca_tails(values, draws, tails)
+    # The outer order statistics: interpolation between infinities would not be a number.
+    low = np.quantile(draws, tails[0], method="lower")
+    high = np.quantile(draws, tails[1], method="higher")
+    return float(low), float(high)
+
+
+def _bca_tails(values: np.ndarray, draws: np.ndarray, tails: np.ndarray) -> np.ndarray:
+    below = (np.sum(draws < values.mean()) + np.sum(draws <= values.mean())) / (2 * draws.size)
+    if not 0 < below < 1:
+        return tails
+    bias = distributions.norm.ppf(below)
+    left_out = (values.sum() - values) / max(values.size - 1, 1)
+    deviations = left_out.mean() - left_out
+    spread = np.sum(deviations**2)
+    acceleration = np.sum(deviations**3) / (6 * spread**1.5) if spread > 0 else 0.0
+    shifted = bias + distributions.norm.ppf(tails)
+    return distributions.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+
+
+def wilcoxon(values: Sequence[float] | np.ndarray) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test, zeros ranked as Pratt (1959) does.
+
+    Infinite values take the outermost ranks. Without values, or where all are zero, p is 1.
+    """
+    values = np.asarray(values, float)
+    finite = np.abs(values[np.isfinite(values)])
+    beyond = 2 * finite.max(initial=0.0) + 1
+    values = np.where(np.isinf(values), np.sign(values) * beyond, values)
+    if not np.any(values):
+        return 1.0
+    return float(distributions.wilcoxon(values, zero_method="pratt").pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their family by Holm (1979), in the given order."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, running = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def verdict(
+    low: float, high: float, margin: float, *, lower_is_better: bool, p_value: float = 0.0, alpha: float = 1 - LEVEL,
+) -> str:
+    """Return `better`, `worse`, `equivalent` or `undecided` for the interval of a difference.
+
+    Better or worse: the whole interval lies beyond the margin and the (adjusted) p-value is at most `alpha`.
+    Equivalent: the whole interval lies within the margin. Anything else is undecided.
+    """
+    if not (low <= high and margin >= 0):
+        return "undecided"
+    if -margin <= low and high <= margin:
+        return "equivalent"
+    if p_value <= alpha:
+        if high < -margin:
+            return "better" if lower_is_better else "worse"
+        if low > margin:
+            return "worse" if lower_is_better else "better"
+    return "undecided"
+
+
+def not_worse(low: float, high: float, margin: float, *, lower_is_better: bool) -> bool:
+    """Return whether the interval excludes a loss of more than the margin (non-inferiority)."""
+    return high <= margin if lower_is_better else low >= -margin
+
+
+def minimal_detectable_effect(
+    values: Sequence[float] | np.ndarray, *, level: float = LEVEL, power: float = 0.8,
+) -> float:
+    """Return the smallest true difference that as many values of this spread would show with the given power.
+
+    From the noncentral t distribution of a paired test, with the sample size deflated by the asymptotic efficiency
+    3/pi of Wilcoxon's test at the normal. NaN below two finite values.
+    """
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if values.size < 2:
+        return math.nan
+    deviation, freedom = float(values.std(ddof=1)), values.size - 1
+    if deviation == 0:
+        return 0.0
+    critical = distributions.t.ppf((1 + level) / 2, freedom)
+    low, high = 0.0, 1.0
+
+    def reached(shift: float) -> bool:
+        return distributions.nct.sf(critical, freedom, shift) >= power
+
+    while not reached(high):
+        high *= 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high * deviation / math.sqrt(values.size * 3 / math.pi)
+
+
+def proportion_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson 1934) interval of a share."""
+    interval = distributions.binomtest(successes, trials).proportion_ci(level, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def failure_rates(frame: pd.DataFrame, by: Sequence[str] = ("method",)) -> pd.DataFrame:
+    """Return how often runs that were tried failed: `tried`, `failed`, `rate` and its exact interval.
+
+    Skipped and absent runs were not tried. NaN where nothing was.
+    """
+    rows = []
+    for key, group in frame.groupby(list(by), sort=True):
+        failed = int(group["status"].isin(FAILED).sum())
+        tried = failed + int((group["status"] == "ok").sum())
+        low, high = proportion_interval(failed, tried) if tried else (math.nan, math.nan)
+        rate = failed / tried if tried else math.nan
+        rows.append([*key, tried, failed, rate, low, high])
+    return pd.DataFrame(rows, columns=[*by, "tried", "failed", "rate", "low", "high"])

@@ -1,0 +1,240 @@
+"""A table as data, its three text formats, and the aggregation of runs into its cells."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from kanbench import stats, style
+from kanbench.frame import metric_text
+
+LONG = 40
+"""Rows from which a LaTeX table may break across pages."""
+WIDE = 7
+"""Columns from which a LaTeX table is scaled to the width of the text."""
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$", "·": r"$\cdot$", "†": r"$\dagger$",
+    "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "±": r"$\pm$", "²": r"$^2$", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one cell shows, the runs it was computed from, and the key it sorts by (default: the text).
+
+    Attributes:
+        badge: A word that names a colour in the report: a verdict or a status.
+    """
+
+    text: str
+    runs: tuple[str, ...] = ()
+    sort: float | None = None
+    badge: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows of cells with all that a reader needs to use and cite them.
+
+    Attributes:
+        columns: Headings; a column whose name is in `numeric` is aligned right.
+        data: The numbers behind the cells, written as CSV.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    data: pd.DataFrame
+    numeric: frozenset[str] = frozenset()
+    name: str = ""
+    title: str = ""
+    caption: str = ""
+    citation: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of {len(row)} cells under {len(self.columns)} columns")
+
+    def to_csv(self) -> str:
+        """Return the data in full precision of six digits, one line a row."""
+        return self.data.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+    def to_markdown(self) -> str:
+        """Return title, table, caption and citation in GitHub's Markdown."""
+        marks = ["---:" if column in self.numeric else ":---" for column in self.columns]
+        lines = [list(self.columns), marks, *([cell.text for cell in row] for row in self.rows)]
+        body = ["| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines]
+        head = f"**{self.title}.** {self.caption}".strip()
+        tail = [*(f"*{note}*" for note in self.notes), f"Cite as: {self.citation}" if self.citation else ""]
+        return "\n\n".join(part for part in (head, "\n".join(body), *tail) if part) + "\n"
+
+    def to_latex(self) -> str:
+        """Return a booktabs table with caption and label; `longtable` in small print from `LONG` rows on."""
+        spec = "".join("r" if column in self.numeric else "l" for column in self.columns)
+        head = " & ".join(rf"\textbf{{{escape(column)}}}" for column in self.columns) + r" \\"
+        body = [" & ".join(escape(cell.text) for cell in row) + r" \\" for row in self.rows]
+        notes = " ".join(self.notes)
+        words = " ".join(part for part in (f"{self.title}. {self.caption}", notes, self.citation) if part)
+        caption, label = rf"\caption{{{escape(words)}}}", rf"\label{{tab:{self.name}}}"
+        source = f"% {self.citation}\n% needs the packages booktabs, graphicx and longtable"
+        if len(self.rows) >= LONG:
+            lines = [
+                r"\begingroup\scriptsize", rf"\begin{{longtable}}{{{spec}}}", f"{caption}{label} \\\\", r"\toprule", head, r"\midrule",
+                r"\endfirsthead", r"\toprule", head, r"\midrule", r"\endhead", *body, r"\bottomrule",
+                r"\end{longtable}", r"\endgroup",
+            ]
+        else:
+            fit, close = (r"\resizebox{\linewidth}{!}{%", "}") if len(self.columns) >= WIDE else ("%", "%")
+            lines = [
+                r"\begin{table}", r"\centering", caption, label, fit, rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head,
+                r"\midrule", *body, r"\bottomrule", r"\end{tabular}" + close, r"\end{table}",
+            ]
+        return "\n".join([source, *lines]) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return `text` as LaTeX prints it."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def empty(text: str) -> Table:
+    """Return a table of one row that says why there are no others."""
+    return Table(("Status",), ((Cell(text, badge="absent"),),), pd.DataFrame({"status": [text]}))
+
+
+def run_names(text: object) -> tuple[str, ...]:
+    """Return the runs of a `runs` column: names separated by blanks."""
+    return tuple(text.split()) if isinstance(text, str) else ()
+
+
+def status_text(statuses: Iterable[str]) -> str:
+    """Return what became of the runs of a cell: "2 / 3 (1 diverged)", never a dash."""
+    counts = Counter(statuses)
+    planned, ok = sum(counts.values()), counts.pop("ok", 0)
+    others = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in sorted(counts.items()))
+    return f"{ok} / {planned}" + (f" ({others})" if others else "")
+
+
+def spread_text(median: float, low: float, high: float, interval: str) -> str:
+    """Return "median [low, high]" for a bootstrap interval and "median (low to high)" for the range over seeds."""
+    if interval == "single run":
+        return style.number(median)
+    low_text, high_text = style.number(low), style.number(high)
+    span = f"[{low_text}, {high_text}]" if interval == "bootstrap 95 %" else f"({low_text} to {high_text})"
+    return f"{style.number(median)} {span}"
+
+
+def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, float, float, str]:
+    """Return median, low, high and the kind of interval of values over seeds.
+
+    From `stats.MINIMUM_UNITS` values on a bootstrap interval of the median; below, where none exists at that level,
+    the range; the generator depends on `purpose` only.
+    """
+    values = pd.Series(values, dtype=float).dropna().to_numpy()
+    if values.size == 0:
+        return math.nan, math.nan, math.nan, "no run"
+    middle = stats.median(values)
+    if values.size == 1:
+        return middle, middle, middle, "single run"
+    if values.size < stats.MINIMUM_UNITS:
+        return middle, float(values.min()), float(values.max()), "range"
+    low, high = stats.bootstrap_interval(values, stats.generator("spread", purpose))
+    return middle, low, high, "bootstrap 95 %"
+
+
+def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
+    """Return one row a cell (a task, a method and its settings; seeds are its replicates).
+
+    Columns: family, task, method, label, settings, metric, metric_label, goal, then `median`, `low`, `high` and
+    `interval` of `column`; parameters and simulated_peak_bytes (medians over seeds), step_seconds; `n_ok`,
+    `n_planned`, `seeds` (as text), `status` (the commonest that is not ok, or ok), `canonical` and `runs`.
+    """
+    rows = []
+    keys = ["family", "task", "method", "settings", "cell"]
+    for (family, task, method, settings, cell), runs in frame.groupby(keys, sort=True, dropna=False):
+        first = runs.iloc[0]
+        middle, low, high, interval = spread(runs[column], f"{column} {cell}")
+        outcomes = Counter(runs["status"])
+        ok = outcomes.pop("ok", 0)
+        rows.append(
+            {
+                "family": family,
+                "task": task,
+                "method": method,
+                "label": first["label"],
+                "settings": settings,
+                "metric": first["metric"],
+                "metric_label": metric_text(str(first["metric"])),
+                "goal": first["goal"],
+                "median": middle,
+                "low": low,
+                "high": high,
+                "interval": interval,
+                "parameters": runs["parameters.trainable"].median(),
+                "simulated_peak_bytes": runs["memory.simulated_peak_bytes"].median(),
+                "step_seconds": runs["time.step_seconds.median"].median(),
+                "n_ok": ok,
+                "n_planned": len(runs),
+                "seeds": status_text(runs["status"]),
+                "status": "ok" if ok else outcomes.most_common(1)[0][0],
+                "canonical": not (runs["data.canonical"] == False).any(),  # noqa: E712 - null is not false
+                "runs": " ".join(runs["run"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with a column `comparison` that names the network and task they share with other methods.
+
+    Comparable are runs of one task with the same hidden width, depth, batch size, grid size and spline order. A method
+    without a grid belongs to the comparisons of every grid size, so its runs may stand in several.
+    """
+    axes = [f"spec.method.settings.{axis}" for axis in ("hidden_width", "depth")] + ["spec.training.batch_size"]
+    grids = [f"spec.method.settings.{axis}" for axis in ("grid_size", "spline_order")]
+    found = []
+    for _, network in frame.groupby(["family", "task", *axes], dropna=False, sort=True):
+        gridless = network[grids[0]].isna()
+        for _, same in network[~gridless].groupby(grids, dropna=False, sort=True):
+            found.append((same, pd.concat([same, network[gridless]])))
+        if gridless.all():
+            found.append((network, network))
+    parts = []
+    for position, (leading, members) in enumerate(found):
+        first = leading.iloc[0]
+        title = {column.rpartition(".")[2]: first[column] for column in (*axes, *grids) if pd.notna(first[column])}
+        parts.append(members.assign(comparison=position, **{f"shared.{key}": value for key, value in title.items()}))
+    if not parts:
+        return frame.assign(comparison=pd.Series(dtype=str))
+    return _named(pd.concat(parts, ignore_index=True))
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Replace the numbers in `comparison` by the task and the shared settings in which its comparisons differ."""
+    shared = [column for column in rows.columns if column.startswith("shared.")]
+    names = {}
+    for task, group in rows.groupby("task"):
+        varying = [column for column in shared if group[column].nunique(dropna=False) > 1]
+        for number, members in group.groupby("comparison"):
+            first = members.iloc[0]
+            known = [c for c in varying if pd.notna(first[c])]
+            names[number] = ", ".join([task, *(f"{c.removeprefix('shared.')}={first[c]:g}" for c in known)])
+    return rows.assign(comparison=rows["comparison"].map(names)).drop(columns=shared)
+
+
+def representative(rows: pd.DataFrame, by: str = "family") -> pd.DataFrame:
+    """Return, for each family (or task), the runs of the comparison with the most methods; the larger network at a tie."""
+    chosen = []
+    for _, group in rows.groupby(by, sort=True):
+        ranked = group.groupby("comparison").agg(
+            methods=("method", "nunique"), peak=("memory.simulated_peak_bytes", "max"), name=("comparison", "first")
+        )
+        best = ranked.sort_values(["methods", "peak", "name"], ascending=[False, False, True]).index[0]
+        chosen.append(group[group["comparison"] == best])
+    return pd.concat(chosen, ignore_index=True) if chosen else rows

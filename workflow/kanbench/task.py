@@ -1,0 +1,167 @@
+"""What a method is trained on: the problem it is built for, its batches, its loss and its metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kanbench import taskinfo
+
+SPLITS = ("train", "validation", "test")
+EVALUATION_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What `build(problem, settings)` of a baseline gets to know.
+
+    Attributes:
+        family: `function_fitting`, `classification` or `pde`.
+        inputs: Number of input features; images are counted flattened.
+        outputs: Number of outputs.
+        input_shape: Shape of one input without the batch, `(inputs,)` or `(channels, height, width)`.
+        grid_range: Interval on which bases place their grid.
+    """
+
+    family: str
+    inputs: int
+    outputs: int
+    input_shape: tuple[int, ...] = ()
+    grid_range: tuple[float, float] = (-1.0, 1.0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "input_shape", tuple(self.input_shape) or (self.inputs,))
+
+    def width(self, settings: Mapping[str, Any]) -> list[int]:
+        """Return `[inputs, hidden_width, …, outputs]` with `depth` hidden layers."""
+        return [self.inputs, *[settings["hidden_width"]] * settings["depth"], self.outputs]
+
+
+class Task(ABC):
+    """A loaded task: data on its device, and how a model is judged on it."""
+
+    problem: Problem
+    data: Mapping[str, Any]
+    metric: str
+    goal: str
+    selection: Mapping[str, str]
+
+    @abstractmethod
+    def batches(self, batch_size: int | None, generator: torch.Generator) -> Iterator[Any]:
+        """Yield training batches without end; `None` is the full batch. Draws on the device, from `generator`."""
+
+    @abstractmethod
+    def steps_per_epoch(self, batch_size: int | None) -> int:
+        """Return how many batches make an epoch; 1 where data are drawn afresh."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return the scalar training loss."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """Return the metrics on `train`, `validation` or `test`, without touching the model's mode or gradients."""
+
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Return the test metrics of trivial predictors by name."""
+        return {}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and back."""
+    before = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(before)
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """Return the SHA-256 over the bytes of tensors."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+class TensorTask(Task):
+    """A supervised task whose splits are tensors on the device.
+
+    Args:
+        splits: `{"train": (inputs, targets), "validation": …, "test": …}`.
+        criterion: Loss of `(outputs, targets)`.
+        metrics: Metrics of `(outputs, targets)` of a whole split.
+        floors: Test metrics of trivial predictors.
+    """
+
+    def __init__(
+        self,
+        info: taskinfo.TaskInfo,
+        problem: Problem,
+        splits: Mapping[str, tuple[Tensor, Tensor]],
+        data: Mapping[str, Any],
+        criterion: Callable[[Tensor, Tensor], Tensor],
+        metrics: Callable[[Tensor, Tensor], dict[str, float]],
+        floors: dict[str, dict[str, float]],
+    ):
+        self.problem, self.splits, self.data = problem, dict(splits), data
+        self.metric, self.goal, self.selection = info.metric, info.goal, info.selection
+        self._criterion, self._metrics, self._floors = criterion, metrics, floors
+
+    def batches(self, batch_size, generator):
+        inputs, targets = self.splits["train"]
+        count = len(inputs)
+        while batch_size is None or batch_size >= count:
+            yield inputs, targets
+        while True:
+            order = torch.randperm(count, generator=generator, device=inputs.device)
+            for chosen in order[: count - count % batch_size].split(batch_size):
+                yield inputs[chosen], targets[chosen]
+
+    def steps_per_epoch(self, batch_size):
+        count = len(self.splits["train"][0])
+        return 1 if batch_size is None else max(1, count // batch_size)
+
+    def loss(self, model, batch):
+        inputs, targets = batch
+        return self._criterion(model(inputs), targets)
+
+    @torch.no_grad()
+    def evaluate(self, model, split):
+        inputs, targets = self.splits[split]
+        with evaluating(model):
+            outputs = torch.cat([model(part) for part in inputs.split(EVALUATION_BATCH)])
+        return self._metrics(outputs, targets)
+
+    def floors(self):
+        return self._floors
+
+
+def load(
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    data_root: Path | None = None,
+) -> Task:
+    """Return a task with its data drawn or read for one seed.
+
+    Raises:
+        MissingData: the data set is not on disk; the message says where it was sought and how to get it.
+    """
+    info = taskinfo.discover()[name]
+    module = importlib.import_module(f"kanbench.tasks.{info.module}")
+    return module.load(info, settings, seed=seed, dtype=dtype, device=device, data_root=data_root)

@@ -1,0 +1,1 @@
+"""The tasks: `<name>.yaml` describes one, a module here loads it."""

@@ -1,0 +1,75 @@
+"""Function fitting on closed-form targets (Udrescu and Tegmark 2020), on uniformly drawn points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sympy
+import torch
+from torch import Tensor, nn
+
+from kanbench import seeds, taskinfo
+from kanbench.task import SPLITS, Problem, TensorTask, fingerprint
+
+
+def target(formula: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
+    """Return the values, shape `(points,)`, of a formula at `points`, shape `(points, variables)`, in float64."""
+    symbols = [sympy.Symbol(name) for name in formula["variables"]]
+    expression = sympy.sympify(formula["expression"], locals={symbol.name: symbol for symbol in symbols})
+    values = sympy.lambdify(symbols, expression, modules="numpy")(*points.T)
+    return np.broadcast_to(np.asarray(values, dtype=np.float64), len(points)).copy()
+
+
+def ranges(formula: Mapping[str, Any]) -> np.ndarray:
+    """Return lower and upper bounds of the variables, shape `(variables, 2)`."""
+    return np.array([[float(sympy.sympify(bound)) for bound in pair] for pair in formula["variables"].values()])
+
+
+def regression_metrics(scale: float):
+    """Return the metric function: rmse, mae, and nrmse, which is rmse over `scale` (the deviation of training targets)."""
+
+    def metrics(outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        error = (outputs.double() - targets.double()).cpu()
+        rmse = error.square().mean().sqrt().item()
+        return {"rmse": rmse, "mae": error.abs().mean().item(), "nrmse": rmse / scale}
+
+    return metrics
+
+
+def load(info, settings, *, seed, dtype, device, data_root=None) -> TensorTask:
+    """Draw the three splits of a formula for one seed."""
+    formula = taskinfo.formulas()[settings["formula"]]
+    bounds = ranges(formula)
+    low, span = bounds[:, 0], np.ptp(bounds, axis=1)
+    splits, raw = {}, []
+    for split in SPLITS:
+        unit = seeds.numpy_generator(seed, f"points/{split}").random((settings[f"{split}_samples"], len(bounds)))
+        points = low + span * unit
+        values = target(formula, points)
+        if split == "train":
+            scale = float(values.std())
+            noise = seeds.numpy_generator(seed, "noise").standard_normal(len(values))
+            values = values + settings["noise"] * scale * noise
+        inputs = 2.0 * unit - 1.0 if settings["input_scaling"] == "unit" else points
+        pair = (torch.as_tensor(inputs).to(device, dtype), torch.as_tensor(values[:, None]).to(device, dtype))
+        splits[split] = pair
+        raw += [torch.as_tensor(points), torch.as_tensor(values)]
+    metrics = regression_metrics(scale or 1.0)
+    data = {"name": f"feynman {settings['formula']}", "fingerprint": fingerprint(*raw), "canonical": True}
+    problem = Problem(info.family, inputs=len(bounds), outputs=1)
+    return TensorTask(info, problem, splits, data, nn.functional.mse_loss, metrics, _floors(splits, metrics))
+
+
+def _floors(splits: Mapping[str, tuple[Tensor, Tensor]], metrics) -> dict[str, dict[str, float]]:
+    """Return the test metrics of the best constant and the best affine fit of the training split."""
+    inputs, targets = (part.double().cpu() for part in splits["train"])
+    test_inputs, test_targets = (part.double().cpu() for part in splits["test"])
+    design = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.float64)], dim=1)
+    weights = torch.linalg.lstsq(design, targets, driver="gelsd").solution
+    affine = torch.cat([test_inputs, torch.ones(len(test_inputs), 1, dtype=torch.float64)], dim=1) @ weights
+    return {
+        "constant": metrics(targets.mean().expand_as(test_targets), test_targets),
+        "affine": metrics(affine, test_targets),
+    }

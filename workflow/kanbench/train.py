@@ -1,0 +1,114 @@
+"""Turns one spec into one record: builds, measures, trains, evaluates.
+
+Run one by hand:  python -m kanbench train --spec '<json>' --output record.json
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kanbench import baselines, build, loop, measure, provenance, record, seeds, taskinfo
+from kanbench import task as tasks
+from kanbench.errors import Unavailable
+from kanbench.locks import device_lock
+from kanbench.plan import code_of
+
+
+def run(spec: Mapping[str, Any], *, data_root: Path | None = None, exclusive: bool = False) -> dict[str, Any]:
+    """Return the record of a spec.
+
+    Args:
+        spec: Everything resolved, as `kanbench.plan` writes it.
+        data_root: Folder of the data sets, where the task needs one.
+        exclusive: Keep every other run off the device, so that times can be compared.
+
+    Outcomes of the training (divergence, out of memory, time-out, an absent package) are records too.
+    Programming errors and missing data are raised.
+    """
+    methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
+    method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
+    result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
+    result["code"] = provenance.code(code_of(spec, methods, taskinfo.discover()))
+    reason = method.skip_reason(info.family)
+    if reason:
+        return result | {"status": "skipped", "reason": reason}
+    device = torch.device(spec["device"])
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return result | {"status": "skipped", "reason": f"the spec asks for {device}, and torch finds no GPU here"}
+    result["environment"] = provenance.environment(device)
+    with device_lock(device, exclusive):
+        try:
+            _train(spec, method, result, device, data_root)
+        except Unavailable as error:
+            result.update(status="skipped", reason=str(error))
+        except loop.Diverged as error:
+            result.update(status="diverged", reason=str(error))
+        except loop.TimedOut as error:
+            result.update(status="timed_out", reason=str(error))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            result.update(status="out_of_memory", reason=str(error).splitlines()[0] if str(error) else "out of memory")
+    result["time"]["exclusive"] = exclusive
+    return result
+
+
+def _train(spec: Mapping[str, Any], method: Any, result: dict[str, Any], device: torch.device, data_root: Any) -> None:
+    """Fill `result` as far as the run gets, so that a run that ends early keeps what it has shown."""
+    seed, training, dtype = spec["seed"], spec["training"], getattr(torch, spec["dtype"])
+    task = tasks.load(
+        spec["task"]["name"], spec["task"]["settings"], seed=seed, dtype=dtype, device=device, data_root=data_root
+    )
+    result.update(data=dict(task.data), floors=task.floors(), selection=dict(task.selection))
+    module = build.load_model_module(method.baseline)
+
+    def trainee() -> loop.Trainee:
+        with seeds.seeded(seed, "initialisation"):
+            model = build.build(method, spec["method"]["settings"], task.problem).to(device=device, dtype=dtype)
+        groups = build.parameter_groups(module, model, spec["method"]["settings"])
+        optimiser = loop.make_optimiser(groups, training)
+        hooks = {name: build.capability(module, name) for name in ("penalty", "after_step")}
+        return loop.Trainee(model, task, optimiser, **hooks)
+
+    subject = trainee()
+    groups = build.parameter_groups(module, subject.model, spec["method"]["settings"])
+    result["parameters"] = measure.count_parameters(subject.model, groups)
+    describe = build.capability(module, "describe")
+    result["memory"] = _memory(subject, spec, device)
+    result["method_info"] = dict(describe(subject.model)) if describe else {}
+    session = loop.Training(trainee(), training, seeds.generator(seed, "order", device), device)
+    started = time.perf_counter()
+    try:
+        session.run()
+    finally:
+        result["time"].update(train_seconds=time.perf_counter() - started, step_seconds=session.timer.summary())
+        result["curve"] = session.history.curve
+    history = session.history
+    result["metrics"] = {
+        "last": history.last,
+        "selected": history.selected,
+        "legacy_best_on_test": history.legacy,
+    }
+    result["status"] = "ok"
+
+
+def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return the memory of a training step and of an evaluation, on a model that is thrown away afterwards."""
+    generator = seeds.generator(spec["seed"], "measurement", device)
+    batch = next(subject.task.batches(spec["training"]["batch_size"], generator))
+    inputs = [part for part in (batch if isinstance(batch, (tuple, list)) else [batch]) if torch.is_tensor(part)]
+    result = {"saved_for_backward_bytes": measure.saved_for_backward(subject.model, lambda: subject.loss(batch), inputs)}
+    subject.step(batch)  # creates the optimiser's state
+    allocated, reserved = measure.cuda_peak(lambda: subject.step(batch), device)
+    evaluated, _ = measure.cuda_peak(lambda: subject.task.evaluate(subject.model, "validation"), device)
+    simulated = measure.simulated_peak(subject.model, subject.optimiser, lambda: subject.step(batch), inputs)
+    return {
+        "peak_allocated_bytes": allocated,
+        "peak_reserved_bytes": reserved,
+        "eval_peak_allocated_bytes": evaluated,
+        **result,
+        **simulated,
+    }

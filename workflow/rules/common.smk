@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from kanbench import config as studies
+from kanbench import plan, recipes, resume
+
+resume.release_stale_lock(Path.cwd())
+STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
+PLAN = plan.expand(STUDY)
+PLAN.write()
+RECIPES = recipes.discover()
+FIGURES = [name for name, recipe in RECIPES.items() if recipe.kind == "figure"]
+TABLES = [name for name, recipe in RECIPES.items() if recipe.kind == "table"]
+
+
+wildcard_constraints:
+    run=".+",
+    figure="|".join(FIGURES),
+    table="|".join(TABLES),
