@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from . import checks
 from .bases import Basis
 from .engine import Dense, Generated
 from .meta_learner import MetaLearner
@@ -44,9 +43,12 @@ class MetaEdges(nn.Module):
     Amplitudes are multiplied by the constant fan-in**-0.5 if the meta-learner was initialised "scaled" (prompts are
     then standard normal in every layer, whatever its fan-in, and a meta-learner can serve layers of any width), and
     used as they are if "released" (prompts are then Xavier-normal).
+
+    With ``register=False`` the meta-learner is used but not listed among this module's children, for networks that
+    hold it themselves, so that a state dict names it once.
     """
 
-    def __init__(self, outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner):
+    def __init__(self, outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner, register: bool = True):
         super().__init__()
         if meta_learner.numbers != basis.numbers:
             raise ValueError(
@@ -55,10 +57,16 @@ class MetaEdges(nn.Module):
             )
         self.basis = basis
         self.fan_in = edges
-        self.meta_learner = meta_learner
+        self._held = () if register else (meta_learner,)
+        if register:
+            self._own = meta_learner
         self.init = meta_learner.init
         self.prompts = nn.Parameter(torch.empty(outputs, edges, meta_learner.prompt_dim))
         self.reset_parameters()
+
+    @property
+    def meta_learner(self) -> MetaLearner:
+        return self._held[0] if self._held else self._own
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -89,15 +97,3 @@ class MetaEdges(nn.Module):
     def numbers(self) -> Tensor:
         """Return the numbers of every edge function, ``(out, edges, n_b)``."""
         return self.source().numbers()
-
-
-def make_edges(outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner | None) -> DenseEdges | MetaEdges:
-    """Return dense edges, or generated ones if there is a meta-learner."""
-    if meta_learner is None:
-        return DenseEdges(outputs, edges, basis)
-    return MetaEdges(outputs, edges, basis, meta_learner)
-
-
-def check_mode(mode: str) -> str:
-    """Return a valid ``mode``."""
-    return checks.choice("mode", mode, checks.MODES)

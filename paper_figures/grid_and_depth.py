@@ -1,8 +1,8 @@
 """Error against grid size at several depths
 
 The geometric mean over tasks of the test error, per seed; line and band are its median and spread over seeds (bootstrap
-interval from six seeds on, below that the range). Methods without a grid are dashed lines. The points of a line hold the
-same tasks: those on which the method has an ok run at every grid size where it has any.
+interval from six seeds on, below that the range). Methods without a grid are dashed lines. The points of a line hold
+the same tasks: those on which the method has an ok run at every grid size where it has any.
 """
 
 from __future__ import annotations
@@ -37,9 +37,17 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
             middle, low, high, interval = table.spread(per_seed, f"grid {label} {depth} {grid}")
             rows.append(
                 {
-                    "label": label, "depth": int(depth), "grid_size": grid, "error": middle, "low": low, "high": high,
-                    "interval": interval, "n_tasks": points["task"].nunique(), "n_seeds": len(per_seed),
-                    "metric": points["metric"].iloc[0], "runs": " ".join(points["run"]),
+                    "label": label,
+                    "depth": int(depth),
+                    "grid_size": grid,
+                    "error": middle,
+                    "low": low,
+                    "high": high,
+                    "interval": interval,
+                    "n_tasks": points["task"].nunique(),
+                    "n_seeds": len(per_seed),
+                    "metric": points["metric"].iloc[0],
+                    "runs": " ".join(points["run"]),
                 }
             )
     return pd.DataFrame(rows)
@@ -48,9 +56,17 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 def _without(label: str, depth: float, grid: float, planned: pd.DataFrame) -> dict:
     """Return the row of a point that cannot be drawn, with what became of its runs."""
     return {
-        "label": label, "depth": int(depth), "grid_size": grid, "error": math.nan, "low": math.nan, "high": math.nan,
-        "interval": f"runs ok: {table.status_text(planned['status'])}", "n_tasks": 0, "n_seeds": 0,
-        "metric": planned["metric"].iloc[0], "runs": " ".join(planned["run"]),
+        "label": label,
+        "depth": int(depth),
+        "grid_size": grid,
+        "error": math.nan,
+        "low": math.nan,
+        "high": math.nan,
+        "interval": f"runs ok: {table.status_text(planned['status'])}",
+        "n_tasks": 0,
+        "n_seeds": 0,
+        "metric": planned["metric"].iloc[0],
+        "runs": " ".join(planned["run"]),
     }
 
 
@@ -73,7 +89,9 @@ def draw(frame: pd.DataFrame):
             if line["grid_size"].isna().all():
                 axes.axhline(line["error"].iloc[0], color=colours[label], linestyle="--", linewidth=1.2)
                 continue
-            axes.fill_between(line["grid_size"], line["low"], line["high"], color=colours[label], alpha=0.15, linewidth=0)
+            axes.fill_between(
+                line["grid_size"], line["low"], line["high"], color=colours[label], alpha=0.15, linewidth=0
+            )
             axes.plot(line["grid_size"], line["error"], color=colours[label], marker=markers[label])
         absent = frame[(frame["depth"] == depth) & frame["error"].isna()]
         if len(absent):

@@ -36,15 +36,21 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     keys = list(_identity(chosen.iloc[0]))
     long = pd.DataFrame(points)
     spread = long.groupby([*keys, "step"], dropna=False).agg(
-        median=("validation", "median"), low=("validation", "min"), high=("validation", "max"),
-        n_seeds=("run", "nunique"), runs=("run", lambda names: " ".join(sorted(set(names)))),
+        median=("validation", "median"),
+        low=("validation", "min"),
+        high=("validation", "max"),
+        n_seeds=("run", "nunique"),
+        runs=("run", lambda names: " ".join(sorted(set(names)))),
     )
     return spread.reset_index()
 
 
 def _identity(run: pd.Series) -> dict:
     return {
-        "family": run["family"], "comparison": run["comparison"], "label": run["label"], "settings": run["settings"],
+        "family": run["family"],
+        "comparison": run["comparison"],
+        "label": run["label"],
+        "settings": run["settings"],
         "quantity": ("1 - " if run["selection.goal"] == "max" else "") + f"validation {run['selection.metric']}",
         "not_ok": run["not_ok"],
     }

@@ -1,8 +1,8 @@
 """Trainable parameters and peak memory against four references
 
-Ratios are method over reference, paired by task, seed and every shared axis; the median over pairs, with the range where
-pairs differ. The choice of the denominator makes the headline, so four stand side by side. Memory is the simulated peak of a
-training step.
+Ratios are method over reference, paired by task, seed and every shared axis; the median over pairs, with the range
+where pairs differ. The choice of the denominator makes the headline, so four stand side by side. Memory is the
+simulated peak of a training step.
 """
 
 from __future__ import annotations
@@ -30,8 +30,13 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     for (family, name), runs in records.groupby(["family", "spec.task.name"]):
         for method, mine in runs.groupby("method"):
             row = {
-                "family": family, "task": name, "n_tasks": mine["task"].nunique(), "method": method,
-                "label": mine["label"].iloc[0], "n_ok": int((mine["status"] == "ok").sum()), "n_planned": len(mine),
+                "family": family,
+                "task": name,
+                "n_tasks": mine["task"].nunique(),
+                "method": method,
+                "label": mine["label"].iloc[0],
+                "n_ok": int((mine["status"] == "ok").sum()),
+                "n_planned": len(mine),
                 "runs": " ".join(mine["run"]),
             }
             for quantity, column in QUANTITIES.items():
@@ -49,7 +54,9 @@ def _ratio(mine: pd.DataFrame, reference: pd.DataFrame, column: str, prefix: str
     ratios = np.exp(stats.log_ratios(paired))
     found = {"": stats.median(ratios), "_low": ratios.min(initial=math.inf), "_high": ratios.max(initial=-math.inf)}
     runs = " ".join(sorted({*paired["run"], *paired["reference_run"]}))
-    return {f"{prefix}{end}": value if len(ratios) else math.nan for end, value in found.items()} | {f"{prefix}_runs": runs}
+    return {f"{prefix}{end}": value if len(ratios) else math.nan for end, value in found.items()} | {
+        f"{prefix}_runs": runs
+    }
 
 
 def rows(frame: pd.DataFrame) -> Table:

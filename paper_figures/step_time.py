@@ -29,8 +29,14 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
         exclusive = bool((runs["time.exclusive"] == True).all())  # noqa: E712 - null is not true
         rows.append(
             {
-                "family": family, "comparison": comparison, "label": label, "settings": settings, **times,
-                "exclusive": exclusive, "seeds": table.status_text(runs["status"]), "runs": " ".join(runs["run"]),
+                "family": family,
+                "comparison": comparison,
+                "label": label,
+                "settings": settings,
+                **times,
+                "exclusive": exclusive,
+                "seeds": table.status_text(runs["status"]),
+                "runs": " ".join(runs["run"]),
             }
         )
     return pd.DataFrame(rows)

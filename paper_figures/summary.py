@@ -1,8 +1,9 @@
 """Summary of all cells
 
 Median over seeds of the test metric at the step chosen on validation. Square brackets: 95 % bootstrap interval of the
-median, from six seeds on; round brackets: the range over fewer seeds. Memory is the simulated peak of a training step. Rows
-named 'floor' are trivial predictors that a method should beat. A cell without an ok run shows what became of its runs.
+median, from six seeds on; round brackets: the range over fewer seeds. Memory is the simulated peak of a training
+step. Rows named 'floor' are trivial predictors that a method should beat. A cell without an ok run shows what became
+of its runs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from kanbench.table import Cell, Table
 KIND = "table"
 EXPERIMENTS = []
 CATEGORY = "Accuracy"
-COLUMNS = ("Task", "Method", "Settings", "Metric", "Test value", "Parameters", "Peak (MiB)", "Step (ms)", "Floors", "Runs ok")
+COLUMNS = (
+    "Task",
+    "Method",
+    "Settings",
+    "Metric",
+    "Test value",
+    "Parameters",
+    "Peak (MiB)",
+    "Step (ms)",
+    "Floors",
+    "Runs ok",
+)
 NUMERIC = frozenset({"Parameters", "Peak (MiB)", "Step (ms)"})
 
 
@@ -44,10 +56,23 @@ def _floors(records: pd.DataFrame) -> pd.DataFrame:
             middle, low, high, interval = table.spread(values, f"floor {task} {name}")
             rows.append(
                 {
-                    "family": family, "task": task, "method": "", "label": f"floor: {name}", "settings": "",
-                    "metric": metric, "metric_label": table.metric_text(metric), "goal": known["goal"].iloc[0], "median": middle,
-                    "low": low, "high": high, "interval": interval, "status": "ok", "kind": "floor",
-                    "seeds": f"{len(values)} seeds", "canonical": True, "runs": " ".join(known["run"]),
+                    "family": family,
+                    "task": task,
+                    "method": "",
+                    "label": f"floor: {name}",
+                    "settings": "",
+                    "metric": metric,
+                    "metric_label": table.metric_text(metric),
+                    "goal": known["goal"].iloc[0],
+                    "median": middle,
+                    "low": low,
+                    "high": high,
+                    "interval": interval,
+                    "status": "ok",
+                    "kind": "floor",
+                    "seeds": f"{len(values)} seeds",
+                    "canonical": True,
+                    "runs": " ".join(known["run"]),
                 }
             )
     return pd.DataFrame(rows)
@@ -84,10 +109,18 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
     measured = [
         Cell("none" if floor else show(row[column]), runs, row[column])
         for column, show in (
-            ("parameters", style.exact), ("simulated_peak_bytes", style.mebibytes), ("step_seconds", style.milliseconds),
+            ("parameters", style.exact),
+            ("simulated_peak_bytes", style.mebibytes),
+            ("step_seconds", style.milliseconds),
         )
     ]
     return (
-        Cell(task), Cell(row["label"]), Cell(row["settings"] or "default"), Cell(row["metric_label"]), value, *measured,
-        Cell("is one" if floor else row["floors"]), Cell(row["seeds"], runs, badge="" if row["status"] == "ok" else row["status"]),
+        Cell(task),
+        Cell(row["label"]),
+        Cell(row["settings"] or "default"),
+        Cell(row["metric_label"]),
+        value,
+        *measured,
+        Cell("is one" if floor else row["floors"]),
+        Cell(row["seeds"], runs, badge="" if row["status"] == "ok" else row["status"]),
     )

@@ -10,7 +10,7 @@ from kanbench import cli
 from kanbench.cli import main, parser
 
 VERBS = (
-    "list plan status train data collect render claims report pack unpack check-baseline new-baseline"
+    "list plan status train profile data collect render claims report pack unpack check-baseline new-baseline"
 ).split()
 
 

@@ -1,4 +1,4 @@
-"""My KAN (Author and Author, year): say in one sentence what the layer computes."""
+"""my_baseline (author and year, BibTeX key): say in a sentence what it computes."""
 
 from itertools import pairwise
 
@@ -6,17 +6,18 @@ from torch import nn
 
 
 def build(problem, settings):
-    """Return the model for a problem.
+    """Return the network: inputs (batch, *problem.input_shape) -> outputs (batch, problem.outputs).
 
-    `problem` has `inputs`, `outputs`, `input_shape`, `family`, `grid_range` and `width(settings)`, which is
-    [inputs, hidden_width, …, outputs]. `settings` holds what baseline.yaml declares and cannot be changed.
-    The model maps (batch, *input_shape) to (batch, outputs) and follows the dtype and device of its input.
+    problem: family, inputs, outputs, input_shape, grid_range, width(settings) = [inputs, hidden_width, …, outputs].
+    settings: everything that baseline.yaml declares, read-only.
     """
+    activation = {"silu": nn.SiLU, "tanh": nn.Tanh}[settings["activation"]]
     layers = [nn.Flatten()]
     for inputs, outputs in pairwise(problem.width(settings)):
-        layers += [nn.Linear(inputs, outputs, bias=False), nn.SiLU()]
+        layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])
 
 
-# Optional, each found by its name: parameter_groups(model, settings), penalty(model), after_step(model, step, batch),
-# describe(model), to_pykan(model), edge_functions(model, layer), prompts(model), adapt(model, what).
+# Optional, found by name: parameter_groups(model, settings) -> [{"name", "params", "lr_scale"?, "weight_decay"?}, …],
+# penalty(model) -> scalar added to the loss, after_step(model, step, batch), describe(model) -> dict for the record,
+# to_pykan(model), edge_functions(model, layer), prompts(model), adapt(model, what).

@@ -31,9 +31,10 @@ def bspline_basis(x: Tensor, knots: Tensor, order: int) -> Tensor:
     x = x.unsqueeze(-1)
     values = ((knots[:, :-1] <= x) & (x < knots[:, 1:])).to(x.dtype)
     for degree in range(1, order + 1):
-        rising = (x - knots[:, : -degree - 1]) / (knots[:, degree:-1] - knots[:, : -degree - 1])
-        falling = (knots[:, degree + 1 :] - x) / (knots[:, degree + 1 :] - knots[:, 1:-degree])
-        values = rising * values[..., :-1] + falling * values[..., 1:]
+        first, last = knots[:, : -degree - 1], knots[:, degree + 1 :]
+        span = knots[:, degree:] - knots[:, :-degree]
+        # one expression: a name for either half would keep it alive, and raise the peak above that of upstream
+        values = (x - first) / span[:, :-1] * values[..., :-1] + (last - x) / span[:, 1:] * values[..., 1:]
     return values
 
 
@@ -43,9 +44,9 @@ class EfficientKANLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int, grid_size: int, spline_order: int, noise_scale: float, grid_range):
         super().__init__()
         self.grid_size, self.spline_order = grid_size, spline_order
-        step = (grid_range[1] - grid_range[0]) / grid_size
-        knots = torch.arange(-spline_order, grid_size + spline_order + 1) * step + grid_range[0]
-        self.register_buffer("grid", knots.expand(inputs, -1).contiguous())
+        low, high = grid_range
+        knots = low + (high - low) / grid_size * torch.arange(-spline_order, grid_size + spline_order + 1)
+        self.register_buffer("grid", knots.repeat(inputs, 1))
         self.base_weight = nn.Parameter(torch.empty(outputs, inputs))
         self.spline_weight = nn.Parameter(torch.empty(outputs, inputs, grid_size + spline_order))
         self.spline_scaler = nn.Parameter(torch.empty(outputs, inputs))
@@ -56,11 +57,11 @@ class EfficientKANLayer(nn.Module):
         """Draw new parameters; the splines start as least-squares fits to uniform noise at the grid points."""
         outputs, inputs = self.base_weight.shape
         nn.init.kaiming_uniform_(self.base_weight, a=math.sqrt(5))
-        noise = (torch.rand(self.grid_size + 1, inputs, outputs) - 0.5) * noise_scale / self.grid_size
-        points = self.grid.T[self.spline_order : self.grid.shape[1] - self.spline_order]
+        curves = noise_scale / self.grid_size * (torch.rand(self.grid_size + 1, inputs, outputs) - 0.5)
+        points = self.grid.narrow(1, self.spline_order, self.grid_size + 1).T
         basis = bspline_basis(points, self.grid, self.spline_order)
-        fitted = torch.linalg.lstsq(basis.transpose(0, 1), noise.transpose(0, 1)).solution
-        self.spline_weight.copy_(fitted.permute(2, 0, 1))
+        fit = torch.linalg.lstsq(basis.transpose(0, 1), curves.transpose(0, 1))
+        self.spline_weight.copy_(fit.solution.permute(2, 0, 1))
         nn.init.kaiming_uniform_(self.spline_scaler, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,35 +1,45 @@
-"""MetaKAN as described (Zhao et al. 2025), with the tiled engine of the package `metakan`."""
+"""MetaKAN as Zhao et al. (2025, zhao2025) describe it: a thin adapter to the package `metakan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 
 from metakan import MetaKAN, MetaLearner
-from torch import nn
 
-OPTIONS = (
-    "grid_size",
-    "spline_order",
-    "basis",
-    "prompt_dim",
-    "hidden_dim",
-    "num_clusters",
-    "clustering",
-    "meta_activation",
-    "mode",
-)
+PASSED_ON = (
+    "grid_size", "spline_order", "basis", "prompt_dim", "hidden_dim", "clustering", "meta_activation", "init", "mode",
+)  # fmt: skip
 
 
-def build(problem, settings):
-    """Return a MetaKAN; inputs are flattened."""
-    options = {name: settings[name] for name in OPTIONS}
-    return nn.Sequential(nn.Flatten(), MetaKAN(problem.width(settings), grid_range=problem.grid_range, **options))
+def build(problem, settings) -> nn.Module:
+    """Return the network: inputs (batch, *input_shape) -> outputs (batch, outputs)."""
+    width, clusters = problem.width(settings), settings["num_clusters"]
+    options = {name: settings[name] for name in PASSED_ON}
+    options["num_clusters"] = len(width) - 1 if clusters == "per_layer" else clusters
+    return nn.Sequential(nn.Flatten(), MetaKAN(width, grid_range=problem.grid_range, **options))
 
 
-def parameter_groups(model, settings):
+def parameter_groups(model: nn.Module, settings) -> list[dict]:
     """Return prompts and meta-learners apart, as the paper counts and trains them."""
-    learners = [p for m in model.modules() if isinstance(m, MetaLearner) for p in m.parameters()]
+    learners = [p for module in model.modules() if isinstance(module, MetaLearner) for p in module.parameters()]
     known = {id(parameter) for parameter in learners}
-    prompts = [p for p in model.parameters() if id(p) not in known]
-    return [{"name": "prompts", "params": prompts}, {"name": "meta_learners", "params": learners}]
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return [{"name": "prompts", "params": rest}, {"name": "meta_learners", "params": learners}]
 
 
-def describe(model):
-    """Return how the engine evaluates the network."""
+def prompts(model: nn.Module) -> list[Tensor]:
+    """Return the prompts of every layer, each (outputs, inputs, prompt_dim)."""
+    return [layer.prompts.detach() for layer in model[1].layers]
+
+
+def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
+    """Return the edge functions of a layer: points (n,) -> values (outputs, inputs, n)."""
+    return torch.no_grad()(model[1].layers[layer].edge_functions)
+
+
+def describe(model: nn.Module) -> dict[str, str]:
+    """Return how the engine evaluated the network."""
     return {"mode": model[1].mode_used}

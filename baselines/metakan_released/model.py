@@ -1,60 +1,85 @@
-"""MetaKAN the obvious way, as the released code does it (Zhao et al. 2025): every weight is generated, then used.
+"""MetaKAN as its authors released it (Zhao et al. 2025, zhao2025), in our own formulation.
 
-One meta-learner a layer, Xavier-normal prompts and weights, zero biases. The released fully connected image code has no activation in
-the meta-learner (`affine`), while the logs published beside it print one (`relu`). Autograd keeps every generated weight and the
-meta-learner's hidden values, which is what this baseline is here to show.
+Every layer has its own meta-learner, a two-layer perceptron that turns the prompt of an edge into its B-spline
+coefficients and its base weight. Prompts and weights start Xavier-normal, biases at zero. All weights of a layer are
+generated before they are used, so autograd keeps them and the meta-learner's hidden values: this is the memory that
+`baselines/metakan` avoids. The released fully connected image code has no activation in the meta-learner (`affine`);
+the logs beside it, and the released code for other tasks, have a ReLU (`relu`).
 """
+
+from __future__ import annotations
 
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 
-class Layer(nn.Module):
-    """y = Σ_i φ_oi(x_i) with φ_oi = M(z_oi) · [B_1 … B_{G+k}, SiLU]."""
+class ReleasedMetaLayer(nn.Module):
+    """Maps (batch, inputs) to (batch, outputs) by y_o = Σ_i M(z_oi) · [B_1(x_i) … B_{G+k}(x_i), SiLU(x_i)].
 
-    def __init__(self, inputs, outputs, settings, grid_range):
+    `prompts` holds z_oi, shape (outputs·inputs, prompt_dim); `meta_learner` is M, with hidden_dim hidden units.
+    """
+
+    def __init__(self, inputs: int, outputs: int, settings, grid_range):
         super().__init__()
-        self.shape, self.order = (outputs, inputs), settings["spline_order"]
-        size, hidden = settings["grid_size"], settings["hidden_dim"]
+        self.inputs, self.outputs, self.order = inputs, outputs, settings["spline_order"]
         low, high = grid_range
-        knots = torch.arange(-self.order, size + self.order + 1) * (high - low) / size + low
-        self.register_buffer("knots", knots)
+        step = (high - low) / settings["grid_size"]
+        positions = torch.arange(-self.order, settings["grid_size"] + self.order + 1)
+        self.register_buffer("knots", low + step * positions)
         self.prompts = nn.Parameter(torch.empty(outputs * inputs, settings["prompt_dim"]))
-        activation = nn.ReLU() if settings["meta_activation"] == "relu" else nn.Identity()
-        last = nn.Linear(hidden, size + self.order + 1)
-        self.meta_learner = nn.Sequential(nn.Linear(settings["prompt_dim"], hidden), activation, last)
+        numbers = settings["grid_size"] + self.order + 1
+        self.meta_learner = nn.Sequential(
+            nn.Linear(settings["prompt_dim"], settings["hidden_dim"]),
+            nn.ReLU() if settings["meta_activation"] == "relu" else nn.Identity(),
+            nn.Linear(settings["hidden_dim"], numbers),
+        )
         nn.init.xavier_normal_(self.prompts)
-        for linear in (self.meta_learner[0], last):
+        for linear in (self.meta_learner[0], self.meta_learner[2]):
             nn.init.xavier_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def features(self, x):
-        """Return `(batch, inputs, G + k + 1)`: B-splines by the Cox-de Boor recursion, then SiLU."""
-        x, t = x.unsqueeze(-1), self.knots
-        values = ((x >= t[:-1]) & (x < t[1:])).to(x.dtype)
-        for k in range(1, self.order + 1):
-            rising = (x - t[: -k - 1]) / (t[k:-1] - t[: -k - 1])
-            falling = (t[k + 1 :] - x) / (t[k + 1 :] - t[1:-k])
-            values = rising * values[..., :-1] + falling * values[..., 1:]
-        return torch.cat([values, nn.functional.silu(x)], dim=-1)
+    def features(self, x: Tensor) -> Tensor:
+        """Return B-splines by the recursion of Cox and de Boor, then SiLU: (batch, inputs, grid_size + order + 1)."""
+        t, points = self.knots, x.unsqueeze(-1)
+        values = ((t[:-1] <= points) & (points < t[1:])).to(x.dtype)
+        for degree in range(1, self.order + 1):
+            span = t[degree:] - t[:-degree]
+            first, last = t[: -degree - 1], t[degree + 1 :]
+            values = (points - first) / span[:-1] * values[..., :-1] + (last - points) / span[1:] * values[..., 1:]
+        return torch.cat([values, functional.silu(points)], dim=-1)
 
-    def forward(self, x):
-        weights = self.meta_learner(self.prompts).view(*self.shape, -1)
-        return nn.functional.linear(self.features(x).flatten(1), weights.flatten(1))
-
-
-def build(problem, settings):
-    """Return a network of such layers; inputs are flattened."""
-    width = pairwise(problem.width(settings))
-    return nn.Sequential(nn.Flatten(), *(Layer(i, o, settings, problem.grid_range) for i, o in width))
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.meta_learner(self.prompts).reshape(self.outputs, -1)
+        return functional.linear(self.features(x).flatten(1), weights)
 
 
-def parameter_groups(model, settings):
-    """Return prompts and meta-learners apart."""
-    layers = [module for module in model if isinstance(module, Layer)]
+def build(problem, settings) -> nn.Module:
+    """Return the network: inputs (batch, *input_shape) -> outputs (batch, outputs)."""
+    layers = [
+        ReleasedMetaLayer(inputs, outputs, settings, problem.grid_range)
+        for inputs, outputs in pairwise(problem.width(settings))
+    ]
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+def parameter_groups(model: nn.Module, settings) -> list[dict]:
+    """Return prompts and meta-learners apart, as the paper counts and trains them."""
+    layers = list(model)[1:]
+    learners = [parameter for layer in layers for parameter in layer.meta_learner.parameters()]
     return [
         {"name": "prompts", "params": [layer.prompts for layer in layers]},
-        {"name": "meta_learners", "params": [p for layer in layers for p in layer.meta_learner.parameters()]},
+        {"name": "meta_learners", "params": learners},
     ]
+
+
+def prompts(model: nn.Module) -> list[Tensor]:
+    """Return the prompts of every layer, each (outputs, inputs, prompt_dim)."""
+    return [layer.prompts.detach().view(layer.outputs, layer.inputs, -1) for layer in list(model)[1:]]
+
+
+def describe(model: nn.Module) -> dict[str, str]:
+    """Return which implementation runs."""
+    return {"implementation": "own formulation of the released MetaKAN"}

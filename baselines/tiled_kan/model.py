@@ -1,15 +1,26 @@
-"""Dense KAN weights in the tiled engine of `metakan`: tells what recomputation saves from what the meta-learner saves."""
+"""A KAN (Liu et al. 2024, liu2024) with dense weights, evaluated by the tiled engine of the package `metakan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 
 from metakan import KAN
-from torch import nn
 
 
-def build(problem, settings):
-    """Return a dense KAN whose basis is recomputed in the backward pass."""
+def build(problem, settings) -> nn.Module:
+    """Return the network: inputs (batch, *input_shape) -> outputs (batch, outputs)."""
     options = {name: settings[name] for name in ("grid_size", "spline_order", "basis", "mode")}
     return nn.Sequential(nn.Flatten(), KAN(problem.width(settings), grid_range=problem.grid_range, **options))
 
 
-def describe(model):
-    """Return how the engine evaluates the network."""
+def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
+    """Return the edge functions of a layer: points (n,) -> values (outputs, inputs, n)."""
+    return torch.no_grad()(model[1].layers[layer].edge_functions)
+
+
+def describe(model: nn.Module) -> dict[str, str]:
+    """Return how the engine evaluated the network."""
     return {"mode": model[1].mode_used}

@@ -70,7 +70,8 @@ class PolynomialBasis(Basis):
         self.base = base
         self.numbers = degree + 1 + base
         self.amplitude = (True,) * self.numbers
-        self.gains = ((degree + 1) ** -0.5,) * (degree + 1) + (1.0,) * base
+        linear_gain = 0.1 if base else 1.0  # the functions start close to SiLU, or to a line without it
+        self.gains = (0.1, linear_gain, *(0.1,) * (degree - 1)) + (1.0,) * base
 
     @abstractmethod
     def polynomials(self, u: Tensor) -> list[Tensor]:

@@ -83,7 +83,7 @@ class BSpline(Basis):
         self.spacing = (grid_range[1] - grid_range[0]) / grid_size
         self.numbers = self.count + 1
         self.amplitude = (True,) * self.numbers
-        self.gains = (0.5,) * self.count + (1.0,)
+        self.gains = (0.1,) * self.count + (1.0,)  # the functions start close to SiLU
         first = grid_range[0] + self.spacing * (1 - spline_order) / 2
         self._centres = [first + self.spacing * index for index in range(self.count)]
 

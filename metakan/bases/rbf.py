@@ -23,7 +23,7 @@ class RBF(Basis):
         self.spacing = (grid_range[1] - grid_range[0]) / (self.count - 1)
         self.numbers = self.count + 1
         self.amplitude = (True,) * self.numbers
-        self.gains = (0.5,) * self.count + (1.0,)
+        self.gains = (0.1,) * self.count + (1.0,)  # the functions start close to SiLU
 
     def features(self, x: Tensor, dim: int = -1) -> Tensor:
         dim = dim if dim >= 0 else x.dim() + 1 + dim

@@ -15,8 +15,16 @@ import numpy as np
 from kanbench.spec import run_name
 
 FILE = Path(__file__).resolve().parents[1] / "data" / "records.jsonl"
-FORMULAS = {
-    "I.6.20a": 1, "I.6.20b": 3, "I.8.4": 4, "I.12.11": 5, "I.15.3x": 4, "I.18.4": 4, "I.26.2": 2, "I.30.3": 3,
+INPUTS = {
+    "product": 2,
+    "I.6.20a": 1,
+    "I.6.20b": 3,
+    "I.8.4": 4,
+    "I.12.11": 5,
+    "I.15.3x": 4,
+    "I.18.4": 4,
+    "I.26.2": 2,
+    "I.30.3": 3,
 }
 LABELS = {
     "mlp": "MLP",
@@ -40,9 +48,17 @@ TRAINING = {
     "digits": {"optimiser": "adam", "learning_rate": 0.01, "steps": 300, "batch_size": 128},
     "poisson": {"optimiser": "adam", "learning_rate": 0.003, "steps": 300, "batch_size": 64},
 }
+FLOORS = {"best multiple of the boundary factor": {"relative_l2": 0.145}, "affine fit": {"relative_l2": 0.06}}
 ENVIRONMENT = {
-    "gpu": None, "gpu_memory_bytes": None, "driver": None, "torch": "2.13.0+cpu", "cuda": None, "python": "3.11.9",
-    "cpu": "Example CPU @ 2.00GHz", "threads": 1, "platform": "Linux-x86_64",
+    "gpu": None,
+    "gpu_memory_bytes": None,
+    "driver": None,
+    "torch": "2.13.0+cpu",
+    "cuda": None,
+    "python": "3.11.9",
+    "cpu": "Example CPU @ 2.00GHz",
+    "threads": 1,
+    "platform": "Linux-x86_64",
 }
 MISHAPS = {
     # (formula or dataset, method, seed, grid, depth) -> status, reason
@@ -73,7 +89,12 @@ def parameters_of(method: str, widths: list[int], grid: int, hidden: int) -> dic
     else:
         groups = {"other": edges * (grid + 5)}
     trainable = sum(groups.values())
-    return {"trainable": trainable, "total": trainable + (edges if "pykan" in method else 0), "buffers": 0, "groups": groups}
+    return {
+        "trainable": trainable,
+        "total": trainable + (edges if "pykan" in method else 0),
+        "buffers": 0,
+        "groups": groups,
+    }
 
 
 def memory_of(method: str, count: int, widths: list[int], grid: int, batch: int) -> dict:
@@ -84,12 +105,21 @@ def memory_of(method: str, count: int, widths: list[int], grid: int, batch: int)
         generated = 4 * batch * edges * (3 if method == "pykan-default" else 1)
     activation = 4 * batch * sum(widths) * spread + generated
     parts = {
-        "parameter": 4 * count, "buffer": 0, "gradient": 4 * count, "optimiser": 8 * count, "activation": activation,
-        "temporary": activation // 5, "other": 0,
+        "parameter": 4 * count,
+        "buffer": 0,
+        "gradient": 4 * count,
+        "optimiser": 8 * count,
+        "activation": activation,
+        "temporary": activation // 5,
+        "other": 0,
     }
     return {
-        "peak_allocated_bytes": None, "peak_reserved_bytes": None, "eval_peak_allocated_bytes": None,
-        "simulated_peak_bytes": sum(parts.values()), "breakdown": parts, "saved_for_backward_bytes": activation,
+        "peak_allocated_bytes": None,
+        "peak_reserved_bytes": None,
+        "eval_peak_allocated_bytes": None,
+        "simulated_peak_bytes": sum(parts.values()),
+        "breakdown": parts,
+        "saved_for_backward_bytes": activation,
     }
 
 
@@ -111,52 +141,91 @@ def curve_of(error: float, metric: str, steps: int, rng: np.random.Generator) ->
     return points
 
 
-def record(task: str, task_settings: dict, method: str, settings: dict, seed: int, experiments: list[str]) -> dict:
-    family, metric, goal, selection, selection_goal = FAMILIES[task]
+def spec_of(task: str, task_settings: dict, method: str, settings: dict, seed: int) -> dict:
     baseline, _, variant = method.partition("-")
-    training = {**TRAINING[task], "weight_decay": 0.0, "schedule": "constant", "evaluations": 6, "timeout_seconds": None}
-    spec = {
-        "protocol": 1, "task": {"name": task, "settings": task_settings},
+    common = {"weight_decay": 0.0, "schedule": "constant", "evaluations": 6, "timeout_seconds": None}
+    return {
+        "protocol": 1,
+        "task": {"name": task, "settings": task_settings},
         "method": {"name": method, "baseline": baseline, "variant": variant or None, "settings": settings},
-        "training": training, "configuration": "controlled", "seed": seed, "dtype": "float32", "device": "cpu",
+        "training": {**TRAINING[task], **common},
+        "configuration": "controlled",
+        "seed": seed,
+        "dtype": "float32",
+        "device": "cpu",
     }
-    name = run_name(spec)
-    rng = np.random.default_rng(list(name.encode()))
-    inputs, outputs = {"digits": (64, 10), "poisson": (4, 1)}.get(task) or (FORMULAS[task_settings["formula"]], 1)
-    widths = [inputs, *[settings["hidden_width"]] * settings["depth"], outputs]
-    grid, hidden = settings.get("grid_size", 5), settings.get("hidden_dim", 32)
-    parameters = parameters_of(method, widths, grid, hidden)
-    memory = memory_of(method, parameters["trainable"], widths, grid, training["batch_size"] or 500)
-    # What is common to a task and a seed makes the differences between methods pair up.
-    common = np.random.default_rng(list(f"{task_settings} {seed}".encode())).normal(0, 0.25)
-    base = {"feynman": 0.02, "digits": 0.03, "poisson": 0.05}[task] * math.exp(common)
-    error = base * QUALITY.get(method, 1.0) * (5 / grid) ** 0.6 / settings["depth"] ** 0.4 * math.exp(rng.normal(0, 0.04))
-    value = 1 - error if goal == "max" else error
+
+
+def error_of(spec: dict, rng: np.random.Generator) -> float:
+    """Return a test error. What is common to a task and a seed makes the differences between methods pair up."""
+    task, settings = spec["task"], spec["method"]["settings"]
+    common = np.random.default_rng(list(f"{task['settings']} {spec['seed']}".encode())).normal(0, 0.25)
+    base = {"feynman": 0.02, "digits": 0.03, "poisson": 0.05}[task["name"]] * math.exp(common)
+    size = (5 / settings.get("grid_size", 5)) ** 0.6 / settings["depth"] ** 0.4
+    return base * size * QUALITY.get(spec["method"]["name"], 1.0) * math.exp(rng.normal(0, 0.04))
+
+
+def quality_of(spec: dict, rng: np.random.Generator) -> dict:
+    family, metric, goal, selection, selection_goal = FAMILIES[spec["task"]["name"]]
+    steps, error = spec["training"]["steps"], error_of(spec, rng)
     legacy = error * (1 - abs(rng.normal(0, 0.08)))
-    steps = training["steps"]
-    seconds = 2e-4 * (1 + memory["simulated_peak_bytes"] / 2**19) * math.exp(rng.normal(0, 0.05))
-    result = {
-        "run": name, "spec": spec, "status": "ok", "reason": None, "family": family, "metric": metric, "goal": goal,
-        "label": LABELS[method], "selection": {"metric": selection, "goal": selection_goal},
+    value, legacy = (1 - error, 1 - legacy) if goal == "max" else (error, legacy)
+    return {
+        "family": family,
+        "metric": metric,
+        "goal": goal,
+        "selection": {"metric": selection, "goal": selection_goal},
         "metrics": {
             "last": evaluation(steps, metric, value, selection),
             "selected": evaluation(int(steps * 0.8), metric, value, selection),
-            "legacy_best_on_test": {"step": int(steps * 0.6), "value": round(1 - legacy if goal == "max" else legacy, 6)},
+            "legacy_best_on_test": {"step": int(steps * 0.6), "value": round(legacy, 6)},
         },
-        "curve": curve_of(error, metric if task != "poisson" else "residual", steps, rng),
-        "parameters": parameters, "memory": memory,
-        "time": {
-            "step_seconds": {"median": round(seconds, 7), "q25": round(seconds * 0.93, 7), "q75": round(seconds * 1.1, 7)},
-            "train_seconds": round(seconds * steps, 4), "exclusive": task == "digits",
-        },
-        "data": {"name": task, "fingerprint": "0" * 64, "canonical": True},
-        "floors": {"best multiple of the boundary factor": {"relative_l2": 0.145}, "affine fit": {"relative_l2": 0.06}}
-        if task == "poisson" else {},
-        "method_info": {}, "artifacts": {},
-        "code": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False, "digest": "f" * 64},
-        "environment": ENVIRONMENT, "experiments": experiments,
+        "curve": curve_of(error, selection, steps, rng),
     }
-    key = (task_settings.get("formula", task), method, seed, settings.get("grid_size"), settings["depth"])
+
+
+def cost_of(spec: dict, rng: np.random.Generator) -> dict:
+    task, method, settings = spec["task"], spec["method"]["name"], spec["method"]["settings"]
+    shapes = {"digits": (64, 10), "poisson": (4, 1)}
+    inputs, outputs = shapes.get(task["name"]) or (INPUTS[task["settings"]["formula"]], 1)
+    widths = [inputs, *[settings["hidden_width"]] * settings["depth"], outputs]
+    grid, hidden = settings.get("grid_size", 5), settings.get("hidden_dim", 32)
+    parameters = parameters_of(method, widths, grid, hidden)
+    memory = memory_of(method, parameters["trainable"], widths, grid, spec["training"]["batch_size"] or 500)
+    seconds = 2e-4 * (1 + memory["simulated_peak_bytes"] / 2**19) * math.exp(rng.normal(0, 0.05))
+    quartiles = {"median": round(seconds, 7), "q25": round(seconds * 0.93, 7), "q75": round(seconds * 1.1, 7)}
+    train = round(seconds * spec["training"]["steps"], 4)
+    time = {"step_seconds": quartiles, "train_seconds": train, "exclusive": task["name"] == "digits"}
+    return {"parameters": parameters, "memory": memory, "time": time}
+
+
+def record(spec: dict, experiments: list[str]) -> dict:
+    name, task = run_name(spec), spec["task"]
+    rng = np.random.default_rng(list(name.encode()))
+    result = {
+        "run": name,
+        "spec": spec,
+        "status": "ok",
+        "reason": None,
+        "label": LABELS[spec["method"]["name"]],
+        **quality_of(spec, rng),
+        **cost_of(spec, rng),
+        "data": {"name": task["name"], "fingerprint": "0" * 64, "canonical": True},
+        "floors": FLOORS if task["name"] == "poisson" else {},
+        "method_info": {},
+        "artifacts": {},
+        "code": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False, "digest": "f" * 64},
+        "environment": ENVIRONMENT,
+        "experiments": experiments,
+    }
+    settings = spec["method"]["settings"]
+    key = (
+        task["settings"].get("formula", task["name"]),
+        spec["method"]["name"],
+        spec["seed"],
+        settings.get("grid_size"),
+        settings["depth"],
+    )
     return unhappy(result, *MISHAPS[key]) if key in MISHAPS else result
 
 
@@ -176,18 +245,21 @@ def records() -> list[dict]:
     found: dict[str, dict] = {}
 
     def add(task: str, task_settings: dict, method: str, settings: dict, seed: int, experiment: str) -> None:
-        entry = record(task, task_settings, method, settings, seed, [experiment])
+        entry = record(spec_of(task, task_settings, method, settings, seed), [experiment])
         if entry["run"] in found:
             found[entry["run"]]["experiments"].append(experiment)
         else:
             found[entry["run"]] = entry
 
     samples = {"train_samples": 500, "validation_samples": 200, "test_samples": 500, "noise": 0.0}
-    for formula, method, seed in itertools.product(FORMULAS, ("mlp", "efficient_kan", "metakan-relu", "pykan-fast"), (0, 1)):
+    for formula, method, seed in itertools.product(
+        list(INPUTS)[1:], ("mlp", "efficient_kan", "metakan-relu", "pykan-fast"), (0, 1)
+    ):
         add("feynman", {"formula": formula, **samples}, method, settings_of(method, 5, 1, 5), seed, "E1")
-    for method, depth, grid, seed in itertools.product(("efficient_kan", "metakan-relu"), (1, 2, 3), (5, 10, 20), (0, 1)):
+    for method, depth, grid, seed in itertools.product(
+        ("efficient_kan", "metakan-relu"), (1, 2, 3), (5, 10, 20), (0, 1)
+    ):
         add("feynman", {"formula": "I.6.20b", **samples}, method, settings_of(method, 5, depth, grid), seed, "E1grid")
-    FORMULAS["product"] = 2
     for method, seed in itertools.product(("mlp", "efficient_kan", "metakan-relu", "pykan-default"), (0, 1)):
         add("feynman", {"formula": "product", **samples}, method, settings_of(method, 2, 1, 5, 8), seed, "E2")
     for method, seed in itertools.product(LABELS, range(6)):

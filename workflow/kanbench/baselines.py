@@ -6,6 +6,7 @@ Reads descriptions only; `kanbench.build` imports the models.
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from kanbench import paths, schema
 from kanbench.errors import Finding, InvalidInput, nearest
 
 DESCRIPTION, MODEL = "baseline.yaml", "model.py"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
 AXES = ("grid_size", "spline_order", "hidden_width", "depth", "prompt_dim", "hidden_dim", "num_clusters")
 AXIS_MINIMUM = {"depth": 0}
 """Least value of an axis that is written as a plain default; 1 for those not named here."""
@@ -144,6 +146,10 @@ def read(folder: Path) -> tuple[Baseline | None, list[Finding]]:
     if not model.is_file():
         step = "write `build(problem, settings)` in it"
         problems.append(Finding(paths.relative(model), "", "no such file", "the model beside baseline.yaml", step))
+    if not (folder / DESCRIPTION).is_file():
+        others = ", ".join(sorted(file.name for file in folder.glob("*.y*ml")))
+        found = f"no such file, but {others}" if others else "no such file"
+        return None, [*problems, Finding(label, "", found, DESCRIPTION, "rename the file, or start from the template")]
     try:
         content = schema.read_yaml(folder / DESCRIPTION, label)
     except InvalidInput as error:
@@ -158,10 +164,11 @@ def read(folder: Path) -> tuple[Baseline | None, list[Finding]]:
 
 def name_findings(name: str, where: str) -> list[Finding]:
     """Return what is wrong with the name of a baseline's folder."""
-    if name.isidentifier() and name.isascii() and name == name.lower() and not keyword.iskeyword(name):
+    if NAME.fullmatch(name) and not keyword.iskeyword(name):
         return []
-    step = "rename the folder; the name is part of the names of runs"
-    return [Finding(where, "", f"the name '{name}'", "lower case letters, digits and _, no Python keyword", step)]
+    expected = "a letter, then lower case letters, digits and _; no Python keyword"
+    step = "choose another name for the folder; it becomes part of the names of runs"
+    return [Finding(where, "", f"the name '{name}'", expected, step)]
 
 
 def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
@@ -277,7 +284,8 @@ class _Semantics:
         for source in _list(self.content.get("sources")):
             path = paths.root() / str(source)
             if not path.exists():
-                siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+                around = path.parent.glob("[!.]*") if path.parent.is_dir() else []
+                siblings = [other.name for other in around]
                 expected = f"a path relative to the root of the repository; there, {nearest(path.name, siblings)}"
                 self._add("sources", f"'{source}' does not exist", expected, "correct the path")
 

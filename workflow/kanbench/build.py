@@ -9,6 +9,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -39,25 +40,28 @@ def load_model_module(baseline: Baseline) -> ModuleType:
     path = baseline.path / MODEL
     seen = f"{path}:{path.stat().st_mtime_ns}"
     name = f"kanbench_baseline_{baseline.name}_{hashlib.sha256(seen.encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    with contained_generators():
-        for package in baseline.requires:
-            _require(baseline, package)
-        folder = [str(baseline.path)]
-        specification = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[name] = module
-        try:
-            specification.loader.exec_module(module)
-            if not callable(getattr(module, "build", None)):
-                raise BrokenContract(f"builds: {path} has no function build(problem, settings)")
-        except BaseException as error:
-            del sys.modules[name]
-            if isinstance(error, ImportError):
-                raise BrokenContract(f"builds: {path} cannot be imported: {error}") from error
-            raise
-    return module
+    if name not in sys.modules:
+        with contained_generators():
+            for package in baseline.requires:
+                _require(baseline, package)
+            _execute(name, path)
+    if not callable(getattr(sys.modules[name], "build", None)):
+        raise BrokenContract(f"builds: {path} has no function build(problem, settings)")
+    return sys.modules[name]
+
+
+def _execute(name: str, path: Path) -> None:
+    """Run `model.py` as the module `name`; its folder is searched for relative imports."""
+    specification = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)])
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, ImportError):
+            raise BrokenContract(f"builds: {path} cannot be imported: {error}") from error
+        raise
 
 
 def _require(baseline: Baseline, package: str) -> None:
@@ -93,7 +97,7 @@ def read_only(value: Any) -> Any:
 
 @contextmanager
 def contained_generators() -> Iterator[None]:
-    """Restore the global generators of torch, NumPy and `random` after the block: constructors and imports reseed them."""
+    """Restore the global generators of torch, NumPy and `random` after the block; imports and constructors draw."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - third-party code draws from it
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):

@@ -1,4 +1,4 @@
-"""The contract of a baseline, rule by rule. `python -m kanbench check-baseline` and the test suite run the same rules."""
+"""The contract of a baseline, rule by rule: the same for `python -m kanbench check-baseline` and for the test suite."""
 
 from __future__ import annotations
 
@@ -8,28 +8,41 @@ import os
 import random
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kanbench import baselines, build, measure, seeds
+from kanbench import baselines, build, measure, paths, seeds
 from kanbench.baselines import Method
 from kanbench.errors import Unavailable
 from kanbench.task import Problem, evaluating
 
 BATCHES = (1, 2, 7)
-SAME_SEED = 1e-6
+TOLERANCE = 1e-6
+"""Largest difference between two models of one seed: least-squares initialisation is not bitwise reproducible."""
+BATCH_TOLERANCE = 1e-5
+"""Largest difference that the size of the batch may make, through the order of sums."""
+STEP, CURVATURE_TOLERANCE = 1e-3, 1e-2
+"""Width of the difference quotients for second derivatives, and how far they may be off, relative to 1 + median."""
 TRAIN_STEPS, TRAIN_RATE, TRAIN_FALL = 60, 0.02, 0.7
+SMALL = {"hidden_width": 5, "depth": 1}
+"""Axes of the models that the rules on tiny tasks build."""
+
+
+class Broken(Exception):
+    """A rule is broken; the message says how."""
 
 
 @dataclass(frozen=True)
 class RuleResult:
-    """Outcome of one rule for one method: `ok` is None where the method cannot be imported here."""
+    """Outcome of one rule for one method. `ok` is None where the rule could not be tried; `message` says why."""
 
     method: str
     rule: str
@@ -38,140 +51,207 @@ class RuleResult:
 
 
 class Subject:
-    """A method with its example, built anew for every rule."""
+    """A method and its example. Every rule builds its models anew, so that none sees what another did."""
 
     def __init__(self, method: Method):
-        self.method = method
-        declared = method.baseline.example
-        shape = tuple(declared["problem"].get("input_shape", ()))
-        self.problem = Problem(**{**declared["problem"], "input_shape": shape})
-        self.settings = baselines.resolve(method, self.problem.family, declared["settings"])
-        self.module = build.load_model_module(method.baseline)
+        self.method, self.example = method, method.baseline.example
+        self.problem = Problem(**self.example["problem"])
+        self.settings = baselines.resolve(method, self.problem.family, self.example["settings"])
 
-    def model(self, seed: int = 0, problem: Problem | None = None, **settings) -> nn.Module:
-        """Return the example, or a model for another problem, built from a seed."""
+    @cached_property
+    def module(self) -> Any:
+        """The imported `model.py`. Raises Unavailable, BrokenContract."""
+        return build.load_model_module(self.method.baseline)
+
+    @property
+    def declared_count(self) -> int:
+        """The number of trainable parameters that `example` declares for this variant."""
+        return self.example.get("variants", {}).get(self.method.variant, self.example["trainable_parameters"])
+
+    def model(self, seed: int = 0) -> nn.Module:
+        """Return the example, initialised from a seed."""
+        return self._built(seed, self.settings, self.problem)
+
+    def small(self, problem: Problem) -> nn.Module:
+        """Return a small model for a problem that is not the example."""
+        return self._built(0, baselines.resolve(self.method, problem.family, SMALL), problem)
+
+    def _built(self, seed: int, settings: Mapping[str, Any], problem: Problem) -> nn.Module:
         with seeds.seeded(seed, "initialisation"):
-            return build.build(self.method, {**self.settings, **settings}, problem or self.problem)
+            return build.build(self.method, settings, problem)
 
-    def inputs(self, batch: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return inputs in [-1, 1], shape `(batch, *input_shape)`."""
-        shape = (batch, *self.problem.input_shape)
-        return 2 * torch.rand(shape, generator=seeds.generator(0, "check"), dtype=torch.float64).to(dtype) - 1
+    def inputs(self, batch: int, problem: Problem | None = None) -> Tensor:
+        """Return uniform inputs on the grid range, shape (batch, *input_shape)."""
+        problem = problem or self.problem
+        low, high = problem.grid_range
+        return low + (high - low) * torch.rand(batch, *problem.input_shape, generator=seeds.generator(0, "check"))
+
+
+def builds(subject: Subject) -> None:
+    """`build(problem, settings)` returns a torch.nn.Module."""
+    subject.model()
 
 
 def shapes(subject: Subject) -> None:
-    """The model maps (batch, *input_shape) to (batch, outputs) for batches of 1, 2 and 7."""
+    """The model maps (batch, *input_shape) to (batch, outputs) for batches of 1, 2 and 7, and spares its input."""
     model = subject.model()
     for batch in BATCHES:
-        found = tuple(model(subject.inputs(batch)).shape)
-        assert found == (batch, subject.problem.outputs), f"batch {batch}: {found}, not {(batch, subject.problem.outputs)}"
+        x = subject.inputs(batch)
+        before, expected = x.clone(), (batch, subject.problem.outputs)
+        found = tuple(model(x).shape)
+        _require(found == expected, f"inputs {tuple(x.shape)} gave {found}, expected {expected}")
+        _require(torch.equal(x, before), "the input tensor was changed in place")
 
 
-def dtype(subject: Subject) -> None:
-    """The output has the dtype of the input after `.to(dtype)`, and finite values."""
-    for kind in (torch.float32, torch.float64):
-        output = subject.model().to(kind)(subject.inputs(2, kind))
-        assert output.dtype == kind, f"{output.dtype} for inputs of {kind}"
-        assert torch.isfinite(output).all(), f"not finite in {kind}"
+def dtype_and_device(subject: Subject) -> None:
+    """After `.to(dtype)` and `.to(device)` the output has the dtype and device of the input, and finite values."""
+    places = [("cpu", torch.float32), ("cpu", torch.float64)]
+    places += [("cuda", torch.float32)] if torch.cuda.is_available() else []
+    for device, kind in places:
+        x = subject.inputs(2).to(device, kind)
+        output = subject.model().to(device=device, dtype=kind)(x)
+        found = (output.dtype, output.device.type)
+        _require(found == (kind, device), f"inputs of {kind} on {device} gave {found[0]} on {found[1]}")
+        _require(bool(torch.isfinite(output).all()), f"outputs are not finite in {kind} on {device}")
 
 
 def gradients(subject: Subject) -> None:
     """Every trainable parameter receives a gradient that is finite and not zero everywhere."""
     model = subject.model()
-    model(subject.inputs(64)).square().mean().backward()
+    output = model(subject.inputs(64))
+    direction = torch.rand(output.shape, generator=seeds.generator(0, "direction"))
+    (output * direction).sum().backward()
+    problems = []
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, f"{name} received none; freeze or remove it"
-            assert torch.isfinite(parameter.grad).all(), f"that of {name} is not finite"
-            assert parameter.grad.abs().max() > 0, f"that of {name} is zero everywhere; freeze or remove it"
+        if not parameter.requires_grad:
+            continue
+        if parameter.grad is None:
+            problems.append(f"{name} received no gradient")
+        elif not torch.isfinite(parameter.grad).all():
+            problems.append(f"the gradient of {name} is not finite")
+        elif not parameter.grad.any():
+            problems.append(f"the gradient of {name} is zero everywhere")
+    _require(not problems, "; ".join(problems) + ": remove such parameters or freeze them with requires_grad_(False)")
+
+
+def second_derivatives(subject: Subject) -> None:
+    """A model that runs on partial differential equations has second derivatives, and can be trained through them."""
+    _unless_skipped(subject, "pde")
+    problem = Problem("pde", inputs=3, outputs=1)
+    model, x = subject.small(problem).double(), subject.inputs(16, problem).double().requires_grad_()
+    step = STEP * torch.eye(3, dtype=x.dtype)[0]
+    with torch.no_grad():
+        expected = ((model(x + step) - 2 * model(x) + model(x - step)) / STEP**2)[:, 0]
+    found = _curvature(model(x)[:, 0], x)
+    # the median, since a basis of low order has knots where a difference quotient says nothing
+    error, scale = (found - expected).abs().median().item(), 1 + expected.abs().median().item()
+    _require(error < CURVATURE_TOLERANCE * scale, f"they differ from difference quotients by {error:.2g}")
+    _curvature((1 - x.square().sum(1)) * model(x)[:, 0], x).square().sum().backward()
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    _require(bool(grads), "no parameter receives a gradient from the second derivative")
+    _require(all(bool(torch.isfinite(grad).all()) for grad in grads), "a gradient through them is not finite")
+
+
+def _curvature(values: Tensor, x: Tensor) -> Tensor:
+    """Return the second derivative of `values (batch,)` along the first input, as a graph where it has one."""
+    (slope,) = torch.autograd.grad(values.sum(), x, create_graph=True)
+    if not slope.requires_grad:
+        return torch.zeros_like(values)
+    (curvature,) = torch.autograd.grad(slope[:, 0].sum(), x, create_graph=True, materialize_grads=True)
+    return curvature[:, 0]
 
 
 def count(subject: Subject) -> None:
     """The example has the declared number of trainable parameters."""
     found = measure.count_parameters(subject.model(), [])["trainable"]
-    declared = subject.method.baseline.example_count(subject.method.variant)
-    assert found == declared, f"{found} counted, {declared} declared in baseline.yaml (example.trainable_parameters)"
+    where = "example.trainable_parameters or example.variants of baseline.yaml"
+    _require(found == subject.declared_count, f"{found} counted, {subject.declared_count} declared ({where})")
 
 
 def groups(subject: Subject) -> None:
-    """Every trainable parameter is in exactly one group."""
+    """Every trainable parameter is in exactly one of the groups of `parameter_groups`."""
     model = subject.model()
-    found = build.parameter_groups(subject.module, model, MappingProxyType(subject.settings))
-    grouped = sorted(id(parameter) for group in found for parameter in group["params"])
-    trainable = sorted(id(parameter) for parameter in model.parameters() if parameter.requires_grad)
-    assert grouped == trainable, f"{len(grouped)} grouped, {len(trainable)} trainable"
+    build.parameter_groups(subject.module, model, subject.settings)
 
 
 def files(subject: Subject) -> None:
-    """Building, running and training write no file."""
-    before = Path.cwd()
+    """Building the model and taking a training step writes no file."""
+    own, before = subject.method.baseline.path, Path.cwd()
+    seen = _files(own)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
             subject.model()(subject.inputs(2)).sum().backward()
-            found = sorted(path.name for path in Path(folder).rglob("*"))
         finally:
             os.chdir(before)
-    assert not found, f"written: {', '.join(found)}"
+        written = sorted(_files(Path(folder)) | (_files(own) - seen))
+    _require(not written, f"written: {', '.join(written)}")
 
 
-def settings(subject: Subject) -> None:
-    """Settings and problem are left as they were given."""
-    given, before = dict(subject.settings), copy.deepcopy(subject.settings)
-    width = subject.problem.width
-    build.build(subject.method, given, subject.problem)
-    assert given == before, f"{before} became {given}"
-    assert subject.problem.width == width, "the problem was changed"
+def settings_read_only(subject: Subject) -> None:
+    """Neither the settings nor the problem are changed; both belong to the harness."""
+    given, problem = copy.deepcopy(subject.settings), copy.deepcopy(subject.problem)
+    with seeds.seeded(0, "initialisation"):
+        subject.module.build(problem, given)  # not through the read-only view, so that a change is seen, not refused
+    _require(given == subject.settings, f"{subject.settings} became {given}")
+    _require(problem == subject.problem, f"{subject.problem} became {problem}")
 
 
-def randomness(subject: Subject) -> None:
-    """Building draws from torch's generator at most; NumPy's and `random`'s are left alone, and none is reseeded."""
-    torch.manual_seed(1)
-    states = np.random.get_state()[1].copy(), random.getstate()
-    build.build(subject.method, subject.settings, subject.problem)
-    first = torch.rand(1)
-    torch.manual_seed(2)
-    build.build(subject.method, subject.settings, subject.problem)
-    assert torch.rand(1) != first, "torch's global generator is reseeded"
-    assert (np.random.get_state()[1] == states[0]).all(), "NumPy's global generator is touched"
-    assert random.getstate() == states[1], "the generator of `random` is touched"
+def generators(subject: Subject) -> None:
+    """Building draws from torch's global generator at most, reseeds none, and leaves torch's global switches alone."""
+    with build.contained_generators():
+        states = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+        switches = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+        drawn = []
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            subject.module.build(subject.problem, build.read_only(subject.settings))
+            drawn.append(torch.rand(4))
+        _require(not torch.equal(*drawn), "torch's global generator is reseeded, so that every seed goes on alike")
+        _require(bool((np.random.get_state()[1] == states[0]).all()), "NumPy's global generator is touched")  # noqa: NPY002
+        _require(random.getstate() == states[1], "the global generator of `random` is touched")
+        found = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+        _require(found == switches, f"default dtype, gradient mode and threads were {switches} and are {found}")
 
 
-def seed(subject: Subject) -> None:
-    """The same seed builds the same model to 1e-6, another seed another one."""
-    x = subject.inputs(16)
-    with torch.no_grad():
-        first, again, other = (subject.model(seed)(x) for seed in (0, 0, 1))
-    assert (first - again).abs().max() <= SAME_SEED, f"the same seed differs by {(first - again).abs().max():.2g}"
-    assert (first - other).abs().max() > SAME_SEED, "another seed changes nothing"
+def seed_decides(subject: Subject) -> None:
+    """The same seed gives the same parameters to 1e-6, another seed gives others."""
+    first, again, other = (subject.model(seed).state_dict() for seed in (0, 0, 1))
+    distance = _distance(first, again)
+    _require(distance <= TOLERANCE, f"two models of one seed differ by {distance:.2g}")
+    _require(_distance(first, other) > TOLERANCE, "another seed changes nothing")
 
 
-def state(subject: Subject) -> None:
-    """`state_dict` carries everything: a model of another seed gives the same outputs after loading it."""
-    x, model, other = subject.inputs(16), subject.model(0), subject.model(1)
-    other.load_state_dict(model.state_dict())
+def state_dict(subject: Subject) -> None:
+    """`state_dict` holds tensors alone and carries everything: loaded into another model it gives the same outputs."""
+    model, other, x = subject.model(0), subject.model(1), subject.inputs(16)
+    state = model.state_dict()
+    odd = [name for name, value in state.items() if not torch.is_tensor(value)]
+    _require(not odd, f"no tensors: {', '.join(odd)}")
+    other.load_state_dict(state)
     with evaluating(model), evaluating(other), torch.no_grad():
-        assert torch.allclose(model(x), other(x), atol=SAME_SEED), "the outputs differ after load_state_dict"
+        distance = (model(x) - other(x)).abs().max().item()
+    _require(distance <= TOLERANCE, f"outputs differ by {distance:.2g} after load_state_dict")
 
 
 def evaluation(subject: Subject) -> None:
-    """In evaluation mode the output does not depend on the rest of the batch, nor on the call."""
-    x, model = subject.inputs(7), subject.model()
+    """In evaluation mode an output depends on its input alone: not on the call, nor on the rest of the batch."""
+    model, x = subject.model(), subject.inputs(7)
     with evaluating(model), torch.no_grad():
-        whole = model(x)
-        assert torch.allclose(model(x), whole, atol=SAME_SEED), "two calls differ"
-        assert torch.allclose(model(x[:3]), whole[:3], atol=1e-5), "an output depends on the rest of the batch"
+        whole, again, part = model(x), model(x), model(x[:3])
+    _require(bool((whole - again).abs().max() <= TOLERANCE), "two calls with one input differ")
+    _require(bool((whole[:3] - part).abs().max() <= BATCH_TOLERANCE), "an output depends on the rest of the batch")
 
 
 def learning(subject: Subject) -> None:
-    """The loss falls on a tiny task that a line can fit half of: y = x1 x2 + x1."""
-    problem = Problem("function_fitting", inputs=2, outputs=1)
+    """60 Adam steps lower the loss of a tiny task to less than 0.7 of the first; a line would halve it."""
     if subject.method.skip_reason("function_fitting"):
-        return
-    small = {name: value for name, value in (("hidden_width", 5), ("depth", 1)) if name in subject.settings}
-    model = subject.model(problem=problem, **small)
-    x = 2 * torch.rand(64, 2, generator=seeds.generator(0, "learning")) - 1
-    y = x[:, :1] * x[:, 1:] + x[:, :1]
+        model, x = subject.model(), subject.inputs(16)
+        y = torch.rand(16, subject.problem.outputs, generator=seeds.generator(0, "targets"))
+    else:
+        problem = Problem("function_fitting", inputs=2, outputs=1)
+        model, x = subject.small(problem), subject.inputs(64, problem)
+        y = x[:, :1] * x[:, 1:] + x[:, :1]
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=TRAIN_RATE)
     losses = []
     for _ in range(TRAIN_STEPS):
@@ -181,69 +261,98 @@ def learning(subject: Subject) -> None:
         optimiser.step()
         losses.append(loss.item())
     fall = losses[-1] / losses[0]
-    assert fall < TRAIN_FALL, f"after {TRAIN_STEPS} Adam steps the loss is {fall:.2f} of the first, not below {TRAIN_FALL}"
+    _require(fall < TRAIN_FALL, f"the loss went from {losses[0]:.3g} to {losses[-1]:.3g}, {fall:.2f} of the first")
 
 
-RULES: tuple[Callable[[Subject], None], ...] = (
-    shapes,
-    dtype,
-    gradients,
-    count,
-    groups,
-    files,
-    settings,
-    randomness,
-    seed,
-    state,
-    evaluation,
-    learning,
-)
+RULES: dict[str, Callable[[Subject], None]] = {
+    rule.__name__: rule
+    for rule in (
+        builds, shapes, dtype_and_device, gradients, second_derivatives, count, groups, files, settings_read_only,
+        generators, seed_decides, state_dict, evaluation, learning,
+    )
+}  # fmt: skip
+SCHEMA = "schema"
+"""The rule that comes first: baseline.yaml is valid."""
+
+
+class _NotTried(Exception):
+    """The rule does not apply to the method."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise Broken(message)
+
+
+def _unless_skipped(subject: Subject, family: str) -> None:
+    reason = subject.method.skip_reason(family)
+    if reason:
+        raise _NotTried(f"{family} is skipped: {reason}")
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def _distance(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    """Return the largest difference between the floating-point tensors of two state dicts."""
+    pairs = [(first[name], second[name]) for name in first if first[name].is_floating_point() and first[name].numel()]
+    return max(((a - b).abs().max().item() for a, b in pairs), default=0.0)
+
+
+def check_rule(subject: Subject, name: str) -> RuleResult:
+    """Return the outcome of one rule; whatever a baseline raises or prints ends up in the result."""
+    ok: bool | None = False
+    with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+        warnings.simplefilter("ignore")
+        try:
+            RULES[name](subject)
+            ok, message = True, ""
+        except (Unavailable, _NotTried) as reason:
+            ok, message = None, f"skipped: {reason}"
+        except (Broken, build.BrokenContract) as broken:
+            message = str(broken).removeprefix(f"{name}: ")
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            message = f"{type(error).__name__}: {error} ({paths.relative(Path(place.filename))}:{place.lineno})"
+    return RuleResult(subject.method.name, name, ok, message)
 
 
 def check_method(method: Method) -> list[RuleResult]:
-    """Return the outcome of every rule for a method; a method that cannot be imported here has one, `skipped`."""
-    try:
-        subject = Subject(method)
-        subject.model()
-    except Unavailable as error:
-        return [RuleResult(method.name, "skipped", None, str(error))]
-    except Exception as error:  # a contract check reports whatever a stranger's code raises
-        return [RuleResult(method.name, "builds", False, f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-2)}")]
-    return [RuleResult(method.name, "builds", True, ""), *(_apply(rule, subject) for rule in RULES)]
+    """Return the outcome of every rule for a method; only `builds` where it does not build or a package is absent."""
+    subject = Subject(method)
+    first = check_rule(subject, "builds")
+    if not first.ok:
+        return [first]
+    return [first, *(check_rule(subject, name) for name in RULES if name != "builds")]
 
 
-def _apply(rule: Callable[[Subject], None], subject: Subject) -> RuleResult:
-    message = ""
-    with contextlib.redirect_stdout(None):
-        try:
-            rule(subject)
-        except AssertionError as error:
-            message = str(error)
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-    return RuleResult(subject.method.name, rule.__name__, not message, message)
+def check_baseline(name: str, folder: Path | None = None) -> list[RuleResult]:
+    """Return the outcome of every rule for every method of a baseline.
 
-
-def check_baseline(name: str) -> list[RuleResult]:
-    """Return the outcome of every rule for every method of a baseline."""
-    found = baselines.discover()[name]
-    return [result for method in found.methods.values() for result in check_method(method)]
+    Args:
+        name: Name of its folder.
+        folder: Where that folder is; default `baselines/` of the suite.
+    """
+    found, problems = baselines.read((folder or paths.root() / "baselines") / name)
+    if found is None:
+        return [RuleResult(name, SCHEMA, False, str(problem)) for problem in problems]
+    results = [RuleResult(name, SCHEMA, True, "")]
+    return results + [result for method in found.methods.values() for result in check_method(method)]
 
 
 def report(results: Iterable[RuleResult]) -> int:
-    """Print outcomes by method; return 1 where a rule is broken, else 0."""
-    texts = {rule.__name__: rule.__doc__ for rule in RULES}
+    """Print the outcomes by method; return 1 where a rule is broken, else 0."""
     by_method: dict[str, list[RuleResult]] = {}
     for result in results:
         by_method.setdefault(result.method, []).append(result)
-    broken = 0
     for method, outcomes in by_method.items():
-        kept = sum(result.ok is True for result in outcomes)
-        print(f"{method}: {kept} of {sum(result.ok is not None for result in outcomes)} rules kept")
+        tried = [result for result in outcomes if result.ok is not None]
+        print(f"{method}: {sum(bool(result.ok) for result in tried)} of {len(tried)} rules kept")
         for result in outcomes:
             if result.ok is None:
-                print(f"  skipped: {result.message}")
+                print(f"  {result.rule}: {result.message}")
             elif not result.ok:
-                broken += 1
-                print(f"  {result.rule} is broken: {result.message}\n      rule: {texts.get(result.rule, 'build() returns')}")
-    return 1 if broken else 0
+                text = RULES[result.rule].__doc__ if result.rule in RULES else "baseline.yaml is valid."
+                print(f"  {result.rule} is BROKEN: {result.message}\n      the rule: {text}")
+    return int(any(result.ok is False for outcomes in by_method.values() for result in outcomes))

@@ -90,7 +90,13 @@ def load(path: Path | None = None) -> list[dict[str, Any]]:
             step = "declare the family or correct the name"
             problems.append(Finding(label, f"{where}.family", family, f"one of {known}", step))
         problems += [
-            Finding(label, f"{where}.criterion.{key}", "missing", f"{key}, which {claim['criterion']['kind']} needs", "add it")
+            Finding(
+                label,
+                f"{where}.criterion.{key}",
+                "missing",
+                f"{key}, which {claim['criterion']['kind']} needs",
+                "add it",
+            )
             for key in _missing(claim["criterion"])
         ]
     if problems:
@@ -124,7 +130,8 @@ def evaluate(claims: Sequence[Mapping[str, Any]], frame: pd.DataFrame) -> list[O
     adjusted = {}
     for family in {claim.get("family") for claim in claims} - {None}:
         members = [
-            i for i, (claim, (outcome, _)) in enumerate(zip(claims, measured, strict=True))
+            i
+            for i, (claim, (outcome, _)) in enumerate(zip(claims, measured, strict=True))
             if claim.get("family") == family and not math.isnan(outcome.p_value)
         ]
         adjusted.update(zip(members, stats.holm([measured[i][0].p_value for i in members]), strict=True))
@@ -185,8 +192,12 @@ def _compared(claim: Mapping[str, Any], frame: pd.DataFrame) -> pd.DataFrame:
     # A threshold looks at single runs: each is paired with itself and only its own value is used.
     reference = _of(rows, criterion["reference"]) if "reference" in criterion else None
     compared = stats.pairs(
-        method, reference, criterion["metric"], reference_metric=criterion.get("reference_metric"),
-        lower_is_better=claim["direction"] == "lower", counted=counted,
+        method,
+        reference,
+        criterion["metric"],
+        reference_metric=criterion.get("reference_metric"),
+        lower_is_better=claim["direction"] == "lower",
+        counted=counted,
     )
     compared["complete"] = compared["usable"] & np.isfinite(compared["value"] - compared["reference_value"])
     return compared
@@ -217,8 +228,13 @@ def _ratios(compared: pd.DataFrame) -> np.ndarray:
 
 def _extent(outcome: Outcome, values: np.ndarray) -> Outcome:
     return replace(
-        outcome, estimate=stats.median(values), low=float(values.min()), high=float(values.max()),
-        interval=f"range over {values.size} pairs" if outcome.kind == "count_ratio" else f"range over {values.size} runs",
+        outcome,
+        estimate=stats.median(values),
+        low=float(values.min()),
+        high=float(values.max()),
+        interval=f"range over {values.size} pairs"
+        if outcome.kind == "count_ratio"
+        else f"range over {values.size} runs",
     )
 
 
@@ -227,7 +243,7 @@ def _paired(
 ) -> tuple[Outcome, np.ndarray]:
     independent, unit = stats.units(compared, values)
     if independent.size >= stats.MINIMUM_UNITS:
-        low, high = stats.bootstrap_interval(independent, stats.generator("claim", claim["id"]))
+        low, high = stats.median_interval(independent, stats.generator("claim", claim["id"]))
         interval = f"95 % bootstrap, {independent.size} {unit}"
     else:
         low, high = float(independent.min()), float(independent.max())
@@ -235,8 +251,13 @@ def _paired(
     back = math.exp if outcome.kind == "paired_ratio" else float
     detectable = stats.minimal_detectable_effect(independent)
     outcome = replace(
-        outcome, estimate=_back(back, stats.median(independent)), low=_back(back, low), high=_back(back, high),
-        interval=interval, p_value=stats.wilcoxon(independent), detectable=_back(back, detectable),
+        outcome,
+        estimate=_back(back, stats.median(independent)),
+        low=_back(back, low),
+        high=_back(back, high),
+        interval=interval,
+        p_value=stats.wilcoxon(independent),
+        detectable=_back(back, detectable),
     )
     return outcome, independent
 
@@ -274,7 +295,9 @@ def _decide_bounds(criterion: Mapping[str, Any], outcome: Outcome, values: np.nd
     inside = (values >= low) & (values <= high)
     verdict = "holds" if inside.all() else "in part" if inside.any() else "fails"
     asked = " and ".join(
-        text for text in (f"at least {low:.3g}" if low > -math.inf else "", f"at most {high:.3g}" if high < math.inf else "") if text
+        text
+        for text in (f"at least {low:.3g}" if low > -math.inf else "", f"at most {high:.3g}" if high < math.inf else "")
+        if text
     )
     noun = "runs" if criterion["kind"] == "threshold" else "pairs"
     return replace(outcome, verdict=verdict, reason=f"{inside.sum()} of {values.size} {noun} are {asked}")

@@ -49,12 +49,17 @@ def _inspect(verbs) -> None:
 
 
 def _work(verbs) -> None:
-    verb = _verb(verbs, "train", commands.train, "Train and measure one run, given its spec, and write its record.")
-    verb.add_argument("--spec", required=True, help="the spec as JSON, or @FILE to read it from a file")
-    verb.add_argument("--output", required=True, type=Path, help="where the record goes")
-    verb.add_argument("--data-root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
-    verb.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
-    verb.add_argument("--exclusive", action="store_true", help="keep other runs off the device")
+    for name, action, text in (
+        ("train", commands.train, "Train and measure one run, given its spec, and write its record."),
+        ("profile", commands.profile, "Measure one training step, given its spec: memory by phase, and time."),
+    ):
+        verb = _verb(verbs, name, action, text)
+        verb.add_argument("--spec", required=True, help="the spec as JSON, or @FILE to read it from a file")
+        verb.add_argument("--output", required=True, type=Path, help="where the record goes")
+        if name == "train":
+            verb.add_argument("--data-root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
+        verb.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
+        verb.add_argument("--exclusive", action="store_true", help="keep other runs off the device")
     verb = _verb(verbs, "data", commands.data, "Check a data set, or download it on explicit request.")
     verb.add_argument("name", help="a data set that a task names (`list tasks`)")
     verb.add_argument("--root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kanbench import PROTOCOL, frame, record, schema
+from kanbench import PROTOCOL, record, schema
 from kanbench.atomic import write_bytes
 from kanbench.errors import Finding, InvalidInput
 
@@ -64,6 +64,8 @@ def _absent(planned: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(records: list[dict[str, Any]], folder: Path) -> None:
     """Write `records.jsonl.gz` and `records.csv`; equal records give equal bytes."""
+    from kanbench import frame  # pandas, which the other verbs of this module do without
+
     lines = "".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in records)
     write_bytes(folder / RECORDS, gzip.compress(lines.encode(), mtime=0))
     table = frame.tidy(frame.to_frame(records)).to_csv(index=False, lineterminator="\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from kanbench import baselines, config, paths, recipes, taskinfo
@@ -101,24 +102,37 @@ def _watch(content: dict, folder: Path) -> None:
 
 def train(options: Namespace) -> None:
     """`train`: one spec in, one record out."""
-    from kanbench import record
+    spec = _read_spec(options.spec, profiled=False)
+    from kanbench import train as training
 
-    text = Path(options.spec[1:]).read_text(encoding="utf-8") if options.spec.startswith("@") else options.spec
-    spec = _parse_spec(text)
+    _record(options, lambda: training.run(spec, data_root=options.data_root, exclusive=options.exclusive))
+
+
+def profile(options: Namespace) -> None:
+    """`profile`: the cost of one step."""
+    spec = _read_spec(options.spec, profiled=True)
+    from kanbench import profile as profiling
+
+    _record(options, lambda: profiling.run(spec, exclusive=options.exclusive))
+
+
+def _record(options: Namespace, work: Callable[[], dict]) -> None:
+    """Write the record that `work` returns, and say how it went."""
     import torch
 
-    from kanbench import train as training
+    from kanbench import record
 
     torch.set_num_threads(options.threads)
     started = time.perf_counter()
-    result = training.run(spec, data_root=options.data_root, exclusive=options.exclusive)
+    result = work()
     record.write(result, options.output)
     print(_outcome(result, time.perf_counter() - started) + _position(options.output), flush=True)
 
 
-def _parse_spec(text: str) -> dict:
+def _read_spec(given: str, profiled: bool) -> dict:
     from kanbench import schema
 
+    text = Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given
     try:
         spec = json.loads(text)
     except json.JSONDecodeError as error:
@@ -132,14 +146,20 @@ def _parse_spec(text: str) -> dict:
     if not problems and spec["task"]["name"] not in taskinfo.discover():
         name = spec["task"]["name"]
         problems.append(Finding("--spec", "task.name", name, nearest(name, list(taskinfo.discover())), "correct the name"))
+    if not problems and taskinfo.discover()[spec["task"]["name"]].profile != profiled:
+        expected = "a task to train" if not profiled else "a task whose step is profiled"
+        verb = "train" if profiled else "profile"
+        problems.append(Finding("--spec", "task.name", spec["task"]["name"], expected, f"use the verb `{verb}`"))
     if problems:
         raise InvalidInput(problems)
     return spec
 
 
 def _outcome(result: dict, seconds: float) -> str:
-    selected = result["metrics"]["selected"]
-    value = f"test {result['metric']} {selected['test'][result['metric']]:.4g}" if selected else result["reason"]
+    selected, peak = result["metrics"]["selected"], result["memory"]["simulated_peak_bytes"]
+    value = result["reason"] or (f"simulated peak {peak / 2**20:.1f} MiB" if peak else "")
+    if selected:
+        value = f"test {result['metric']} {selected['test'][result['metric']]:.4g}"
     return f"{result['status']}  {result['run']}  {value}  {seconds:.1f} s"
 
 

@@ -1,8 +1,9 @@
 """Reads image data sets from disk; downloads only where it is told to.
 
-A set is sought below the data root: the argument, else the environment variable KANBENCH_DATA, else `.data/` in the
-repository. Two forms are accepted: the original archives as torchvision lays them out, and a folder of images
-`<name>-images/{train,test}/<class>/*`, whose pixels are not canonical where they were compressed.
+A set is sought below the data root: the argument, else the environment variable KANBENCH_DATA, else `.data/` in
+the repository. Two forms are accepted. The original files lie where `torchvision.datasets` looks for them; those of
+the MNIST kind may be left packed (`.gz`): they are unpacked into a temporary folder, since the root may be read-only.
+A folder of images `<name>-images/{train,test}/<class>/*` will do too, but its pixels do not count as canonical.
 """
 
 from __future__ import annotations
@@ -10,28 +11,37 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import struct
-from dataclasses import dataclass
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kanbench import paths
-from kanbench.errors import MissingData
+from kanbench.errors import MissingData, nearest
 
 VARIABLE = "KANBENCH_DATA"
-MNIST_MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+SPLITS = ("train", "test")
+UNPACKED_MD5 = {
+    "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-"""MD5 of the four unpacked files of LeCun, Cortes and Burges."""
+"""MD5 of unpacked files, where it is known; torchvision knows the packed ones."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of bytes, shape `(n, channels, height, width)`, and their labels; `test` is None where there is no split."""
+    """Images of bytes, shape `(n, channels, height, width)`, their labels, and the indices of the standard split.
+
+    `train` and `test` are None where the set has no split of its own. `canonical` says that every file had the
+    checksum of the original.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -40,18 +50,40 @@ class Images:
     canonical: bool = True
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from: a class of `torchvision.datasets` and how it is told which split to read."""
+
+    loader: str
+    options: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"train": {"train": True}, "test": {"train": False}}
+    )
+    mode: str = "L"
+
+
+SOURCES = {
+    "mnist": Source("MNIST"),
+    "fmnist": Source("FashionMNIST"),
+    "kmnist": Source("KMNIST"),
+    "cifar10": Source("CIFAR10", mode="RGB"),
+    "cifar100": Source("CIFAR100", mode="RGB"),
+    "svhn": Source("SVHN", {split: {"split": split} for split in SPLITS}, mode="RGB"),
+}
+
+
+@dataclass(frozen=True)
+class Original:
+    """A file of a data set: its path below the root and the MD5 of it and of its packed form, where known."""
+
+    path: str
+    md5: str | None
+    packed_md5: str | None = None
+    may_be_packed: bool = False
+
+
 def data_root(given: Path | str | None = None) -> Path:
     """Return the folder in which data sets are sought."""
     return Path(given or os.environ.get(VARIABLE) or paths.root() / ".data")
-
-
-def digits() -> Images:
-    """Return the 1,797 handwritten digits of 8 × 8 pixels that ship with scikit-learn."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.round(bunch.images * (255.0 / 16.0)).astype(np.uint8)[:, None]
-    return Images(images, bunch.target.astype(np.int64))
 
 
 def fetch(name: str, root: Path | None = None, *, download: bool = False) -> str:
@@ -60,104 +92,195 @@ def fetch(name: str, root: Path | None = None, *, download: bool = False) -> str
     Raises:
         MissingData: it is absent, corrupt, or unknown.
     """
-    folder = data_root(root)
-    if download:
-        _download(name, folder)
-    found = read(name, folder)
+    if download and name != "digits":
+        _download(name, data_root(root))
+    found = read(name, root)
     digest = hashlib.sha256(found.images.tobytes() + found.labels.tobytes()).hexdigest()
     return f"{name}: {len(found.labels)} images, sha256 {digest}, canonical: {str(found.canonical).lower()}"
 
 
 def read(name: str, root: Path | None = None) -> Images:
-    """Return a data set from disk.
+    """Return a data set: `digits` from scikit-learn, any other from disk.
 
     Raises:
-        MissingData: naming every place that was looked at, and how to get the files.
+        MissingData: naming every place that was looked at, or the file that is corrupt, and how to get it.
     """
-    folder = data_root(root)
-    if name not in READERS:
-        raise MissingData(f"no reader for the data set '{name}'; known: {', '.join(sorted(READERS))}")
+    if name == "digits":
+        return _digits()
+    source, folder = _source(name), data_root(root)
+    files = originals(source)
+    absent = [file for file in files if _candidate(folder, file) is None]
+    if not absent:
+        return _read_originals(name, source, files, folder)
     pictures = folder / f"{name}-images"
-    found = READERS[name](folder)
-    if found is not None:
-        return found
     if pictures.is_dir():
-        return _image_folder(pictures)
-    sought = "\n".join(f"    {place}" for place in [*_places(folder), pictures / "{train,test}/<class>/*"])
+        return _read_pictures(pictures, source.mode)
+    sought = [f"{folder / file.path}{'[.gz]' if file.may_be_packed else ''}" for file in absent]
+    sought.append(str(pictures / "{train,test}/<class>/*"))
     raise MissingData(
-        f"the data set '{name}' is not on disk. Sought below {folder}:\n{sought}\n"
-        f"  To get it: `python -m kanbench data {name} --download`, or put the files there, or point {VARIABLE} (or "
-        "`data_root` of the study) at a folder that has them."
+        f"the data set '{name}' is not on disk. Not found:\n"
+        + "".join(f"    {place}\n" for place in sought)
+        + f"  To get it: `{_command(name, folder)}`, or put the files (or the folder of images) there, or point "
+        f"{VARIABLE} (or `data_root` of the study) at a folder that has them."
     )
 
 
-def _places(folder: Path) -> list[Path]:
-    return [folder / "MNIST" / "raw" / f"{name}[.gz]" for name in MNIST_MD5]
+def originals(source: Source) -> list[Original]:
+    """Return the files that torchvision's class reads, with the checksums that it declares."""
+    loader = _loader(source)
+    if hasattr(loader, "split_list"):
+        return [Original(loader.split_list[split][1], loader.split_list[split][2]) for split in SPLITS]
+    if hasattr(loader, "train_list"):
+        listed = [*loader.train_list, *loader.test_list, (loader.meta["filename"], loader.meta["md5"])]
+        return [Original(f"{loader.base_folder}/{file}", md5) for file, md5 in listed]
+    found = []
+    for file, packed_md5 in loader.resources:
+        path = f"{source.loader}/raw/{file.removesuffix('.gz')}"
+        found.append(Original(path, UNPACKED_MD5.get(path), packed_md5, may_be_packed=True))
+    return found
 
 
-def _mnist(folder: Path) -> Images | None:
-    """Read the four IDX files, plain or gzipped; None where one is absent."""
-    parts = {}
-    for name, expected in MNIST_MD5.items():
-        path = next((p for p in (folder / "MNIST/raw" / name, folder / "MNIST/raw" / f"{name}.gz") if p.is_file()), None)
-        if path is None:
-            return None
-        parts[name] = _idx(path, expected)
-    images = np.concatenate([parts["train-images-idx3-ubyte"], parts["t10k-images-idx3-ubyte"]])[:, None]
-    labels = np.concatenate([parts["train-labels-idx1-ubyte"], parts["t10k-labels-idx1-ubyte"]]).astype(np.int64)
-    cut = len(parts["train-labels-idx1-ubyte"])
-    return Images(images, labels, np.arange(cut), np.arange(cut, len(labels)))
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise MissingData(f"no data set '{name}'; known: {nearest(name, ['digits', *SOURCES])}")
+    return SOURCES[name]
 
 
-def _idx(path: Path, expected: str) -> np.ndarray:
-    """Return the array of an IDX file of bytes.
+def _loader(source: Source) -> Any:
+    from kanbench.torchvision_compat import import_datasets
+
+    return getattr(import_datasets(), source.loader)
+
+
+def _command(name: str, folder: Path) -> str:
+    return f"python -m kanbench data {name} --download --root {folder}"
+
+
+def _digits() -> Images:
+    """Return the 1,797 handwritten digits of 8 × 8 pixels that ship with scikit-learn."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255.0 / 16.0)).astype(np.uint8)[:, None]
+    return Images(images, bunch.target.astype(np.int64))
+
+
+def _candidate(folder: Path, file: Original) -> Path | None:
+    """Return the file or its packed form, the one whose checksum is known first; None where there is neither."""
+    names = [file.path, f"{file.path}.gz"] if file.may_be_packed else [file.path]
+    if file.md5 is None:
+        names.reverse()
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _read_originals(name: str, source: Source, files: list[Original], folder: Path) -> Images:
+    """Read a set through torchvision once every file has its checksum."""
+    with _checked(name, files, folder) as (root, canonical):
+        parts = []
+        for split in SPLITS:
+            part = _loader(source)(root=str(root), download=False, **source.options[split])
+            labels = part.labels if hasattr(part, "labels") else part.targets
+            parts.append((_channels_first(np.asarray(part.data)), np.asarray(labels, dtype=np.int64)))
+    images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    cut = len(parts[0][1])
+    return Images(images, labels, np.arange(cut), np.arange(cut, len(labels)), canonical)
+
+
+@contextmanager
+def _checked(name: str, files: list[Original], folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Check every file; yield a root with all of them unpacked, and whether every checksum was known."""
+    chosen = {file: _candidate(folder, file) for file in files}
+    canonical = all([_check(name, file, path, folder) for file, path in chosen.items()])
+    if all(path.suffix != ".gz" for path in chosen.values()):
+        yield folder, canonical
+        return
+    with tempfile.TemporaryDirectory(prefix="kanbench-") as temporary:
+        for file, path in chosen.items():
+            unpacked = Path(temporary, file.path)
+            unpacked.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".gz":
+                unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+            else:
+                unpacked.symlink_to(path.resolve())
+        yield Path(temporary), canonical
+
+
+def _check(name: str, file: Original, path: Path, folder: Path) -> bool:
+    """Return whether the checksum of a file is known, having compared it.
 
     Raises:
-        MissingData: the content has another checksum than the original.
+        MissingData: it is another one than that of the original, or the file cannot be unpacked.
     """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, gzip.zlib.error) as error:
-        content, reason = b"", f"it cannot be unpacked ({error})"
-    else:
-        reason = f"its MD5 is {hashlib.md5(content).hexdigest()}"
-    if hashlib.md5(content).hexdigest() != expected:
-        raise MissingData(
-            f"{path} is corrupt: {reason}; expected is {expected} (of the unpacked file). Delete it and get it again: "
-            "`python -m kanbench data mnist --download`."
-        )
-    dimensions = content[3]
-    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    content, expected = path.read_bytes(), file.md5
+    if path.suffix == ".gz" and file.md5 is None:
+        expected = file.packed_md5
+    elif path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            _refuse(name, path, f"it cannot be unpacked ({error})", f"{expected} (of the unpacked file)", folder)
+    found = hashlib.md5(content).hexdigest()
+    if expected is not None and found != expected:
+        what = " of the unpacked file" if path.suffix == ".gz" and file.md5 else ""
+        _refuse(name, path, f"the MD5{what} is {found}", expected, folder)
+    return expected is not None
 
 
-def _image_folder(folder: Path) -> Images:
+def _refuse(name: str, path: Path, reason: str, expected: str, folder: Path) -> None:
+    raise MissingData(
+        f"{path} is corrupt or not the original: {reason}.\n    expected MD5: {expected}\n"
+        f"    next:         delete it and get it again: `{_command(name, folder)}`"
+    )
+
+
+def _channels_first(images: np.ndarray) -> np.ndarray:
+    """Return images as `(n, channels, height, width)`."""
+    if images.ndim == 3:
+        return images[:, None]
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if images.shape[-1] == 3 else images
+
+
+def _read_pictures(folder: Path, mode: str) -> Images:
     """Read `{train,test}/<class>/*`; classes are numbered in alphabetical order."""
-    from PIL import Image
-
-    classes = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
+    classes = {split: _visible(folder / split) for split in SPLITS}
+    if not classes["train"] or [p.name for p in classes["train"]] != [p.name for p in classes["test"]]:
+        raise MissingData(
+            f"{folder} is not a folder of images: expected train/<class>/* and test/<class>/* with the same classes; "
+            f"found {len(classes['train'])} and {len(classes['test'])} of them"
+        )
     images, labels, bounds = [], [], []
-    for split in ("train", "test"):
-        for label, name in enumerate(classes):
-            for path in sorted((folder / split / name).iterdir()):
-                pixels = np.asarray(Image.open(path), dtype=np.uint8)
-                images.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
-                labels.append(label)
+    for split in SPLITS:
+        for label, pictures in enumerate(classes[split]):
+            found = [_picture(path, mode) for path in _visible(pictures)]
+            images += found
+            labels += [label] * len(found)
         bounds.append(len(labels))
+    if len({image.shape for image in images}) != 1:
+        raise MissingData(f"the images of {folder} are not all of one size: {sorted({i.shape for i in images})}")
     train, test = np.arange(bounds[0]), np.arange(bounds[0], bounds[1])
     return Images(np.stack(images), np.array(labels, dtype=np.int64), train, test, canonical=False)
 
 
-def _download(name: str, folder: Path) -> None:
-    from kanbench.torchvision_compat import import_datasets
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
-    if name not in DOWNLOADS:
-        raise MissingData(f"no download for '{name}'; known: {', '.join(sorted(DOWNLOADS))}")
+
+def _picture(path: Path, mode: str) -> np.ndarray:
+    """Return one image of bytes, shape `(channels, height, width)`."""
+    from PIL import Image
+
     try:
-        getattr(import_datasets(), DOWNLOADS[name])(root=str(folder), download=True)
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert(mode), dtype=np.uint8)
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read as an image: {error}") from None
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _download(name: str, folder: Path) -> None:
+    source = _source(name)
+    try:
+        for split in SPLITS:
+            _loader(source)(root=str(folder), download=True, **source.options[split])
     except (OSError, RuntimeError) as error:
         raise MissingData(f"'{name}' could not be downloaded into {folder}: {error}") from error
-
-
-READERS = {"mnist": _mnist}
-DOWNLOADS = {"mnist": "MNIST"}

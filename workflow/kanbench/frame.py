@@ -114,7 +114,7 @@ def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     `method`, `label` (unique per method), `task` (readable cell such as "feynman I.6.20a"), `seed`, `value` (test
     metric at the step chosen on validation), `error` (`value`, or 1 - `value` where higher is better),
     `legacy_error` (the same of the best test evaluation), `cell` (digest of the spec without its seed: the
-    replicates of one cell differ in their seed only) and `settings` (what tells the cells of one task and method apart).
+    replicates of one cell differ in their seed only) and `settings` (what tells cells of a task and method apart).
     Columns that a record lacks are null. Absent runs take family, metric and goal from other runs of their task.
     """
     records = [dict(record) for record in records]
@@ -148,7 +148,8 @@ def of_experiments(frame: pd.DataFrame, experiments: Iterable[str]) -> pd.DataFr
     wanted = set(experiments)
     if not wanted:
         return frame
-    return frame[[bool(wanted & set(used)) for used in frame["experiments"]]].reset_index(drop=True)
+    chosen = np.array([bool(wanted & set(used)) for used in frame["experiments"]], dtype=bool)
+    return frame[chosen].reset_index(drop=True)
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
@@ -232,8 +233,11 @@ def _task_labels(records: list[dict[str, Any]]) -> dict[str, str]:
     for name, variants in by_name.items():
         varying = set(_varying(variants.values()))
         for key, settings in variants.items():
-            shown = [str(settings[k]) if isinstance(settings[k], str) else f"{k}={settings[k]}"
-                     for k in IDENTITY if k in settings]
+            shown = [
+                str(settings[k]) if isinstance(settings[k], str) else f"{k}={settings[k]}"
+                for k in IDENTITY
+                if k in settings
+            ]
             shown += [f"{k}={_value_text(settings.get(k))}" for k in sorted(varying - set(IDENTITY))]
             labels[key] = " ".join([name, *shown])
     return labels
@@ -287,6 +291,9 @@ def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
     for column in frame.columns:
         if frame[column].dtype == object and column not in _LISTS:
             entries = frame[column].dropna()
-            if len(entries) == 0 or entries.map(lambda e: isinstance(e, (int, float)) and not isinstance(e, bool)).all():
+            if (
+                len(entries) == 0
+                or entries.map(lambda e: isinstance(e, (int, float)) and not isinstance(e, bool)).all()
+            ):
                 frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return frame

@@ -68,6 +68,12 @@ class Plan:
         parts = ["--exclusive"] if self.runs[name].exclusive else []
         return " ".join(parts + (["--data-root", shlex.quote(root)] if root else []))
 
+    @property
+    def profiled(self) -> str:
+        """The pattern of the names of runs that measure a step and train nothing."""
+        names = sorted(name for name, info in self.tasks.items() if info.profile)
+        return f"(?:{'|'.join(names)})/.+"
+
     def gpu_slots(self, name: str) -> int:
         """Return how much of a GPU a run takes, in slots of `GPU_SLOTS`: all where it reports times."""
         if not self.runs[name].spec["device"].startswith("cuda"):
@@ -105,7 +111,7 @@ class Plan:
 
 GPU_SLOTS = 4
 """Runs that may share one GPU; the profiles offer as many of the Snakemake resource `gpu_slots`."""
-HARNESS_CODE = ("train.py", "loop.py", "measure.py", "schedules.py", "task.py", "build.py")
+HARNESS_CODE = ("train.py", "profile.py", "loop.py", "measure.py", "schedules.py", "task.py", "build.py")
 _CODE: dict[tuple[str, str], list[str]] = {}
 
 
@@ -148,7 +154,7 @@ class _Expansion:
         run = self.runs.setdefault(name := run_name(spec), Run(name, spec, label))
         if key not in run.experiments:
             run.experiments.append(key)
-        run.exclusive |= experiment.get("exclusive", False)
+        run.exclusive |= experiment.get("exclusive", False) or self.tasks[spec["task"]["name"]].profile
 
     def _specs(self, key: str, experiment: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
         top, where = self.study.content, f"experiments.{key}"

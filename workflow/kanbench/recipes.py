@@ -108,7 +108,9 @@ def _read(file: Path) -> tuple[Recipe | None, list[Finding]]:
 def _constants(tree: ast.Module) -> dict[str, object]:
     values = {}
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         for target in targets:
             if isinstance(target, ast.Name) and target.id.isupper() and node.value is not None:
                 try:

@@ -20,15 +20,16 @@ from kanbench.errors import Finding, InvalidInput, nearest
 SUITE = "MetaKAN benchmark"
 VERDICT_ORDER = ("holds", "in part", "undecided", "fails", "no records")
 CLAIMS_CAPTION = (
-    "Each statement with what the records say. Ratios are method over reference; intervals are 95 % bootstrap intervals "
-    "of the median over independent units, or the range where the quantity is counted or the units are too few. P-values "
-    "are Wilcoxon's, adjusted by Holm inside the declared family. 'Detectable' is the smallest true effect that as many "
-    "units would show with a power of 80 %. A failed run loses its pair."
+    "Each statement with what the records say. Ratios are method over reference. Intervals are 95 % bootstrap "
+    "intervals of the median over independent units (below 20 units never narrower than order statistics allow), "
+    "or the range where the quantity is counted or the units are too few. P-values are Wilcoxon's, adjusted by "
+    "Holm inside the declared family. 'Detectable' is the smallest true effect that as many units would show with "
+    "a power of 80 %. A failed run loses its pair."
 )
 
 
 class RecordSet:
-    """A record set read once: `records`, the `frame` of them, their `digest` and the `citation` of what is made of them."""
+    """A record set read once: `records`, the `frame` of them, their `digest` and the `citation` of what they give."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -87,10 +88,8 @@ def _write_figure(recipe: recipes.Recipe, record_set: RecordSet, paths: list[Pat
     mpl.use("Agg")
     module, shown = _shown(recipe, record_set)
     with style.theme(record_set.labels):
-        if shown.empty:
-            drawn = style.placeholder(recipe.title, record_set.supplied_by(recipe))
-        else:
-            drawn = module.draw(shown)
+        nothing = shown.empty
+        drawn = style.placeholder(recipe.title, record_set.supplied_by(recipe)) if nothing else module.draw(shown)
         for path in paths[:2]:
             style.save(drawn, path)
     write_text(paths[2], shown.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
@@ -107,7 +106,11 @@ def make_table(recipe: recipes.Recipe, record_set: RecordSet) -> table.Table:
     module, shown = _shown(recipe, record_set)
     made = table.empty(record_set.supplied_by(recipe)) if shown.empty else module.rows(shown)
     return replace(
-        made, name=recipe.name, title=recipe.title, caption=recipe.caption, citation=f"{record_set.citation}, table {recipe.name}."
+        made,
+        name=recipe.name,
+        title=recipe.title,
+        caption=recipe.caption,
+        citation=f"{record_set.citation}, table {recipe.name}.",
     )
 
 
@@ -134,14 +137,31 @@ def render_claims(records: str | Path, output: str | Path, declared: Path | None
 
 def claims_table(outcomes: list[verdicts.Outcome], record_set: RecordSet) -> table.Table:
     """Return the claims as a table: claimed, measured, interval, pairs, verdict."""
-    columns = ("Claim", "Claimed", "Measured", "Interval", "Verdict", "Why", "Pairs ok", "p (Holm)", "Detectable", "Source")
+    columns = (
+        "Claim",
+        "Claimed",
+        "Measured",
+        "Interval",
+        "Verdict",
+        "Why",
+        "Pairs ok",
+        "p (Holm)",
+        "Detectable",
+        "Source",
+    )
     rows = tuple(_claim_row(outcome) for outcome in outcomes)
     data = pd.DataFrame([outcome.as_dict() for outcome in outcomes]).drop(columns="runs")
     data["experiments"] = data["experiments"].map(" ".join)
     data["runs"] = [" ".join(outcome.runs) for outcome in outcomes]
     return table.Table(
-        columns, rows, data, frozenset({"Measured", "p (Holm)", "Detectable"}), name="claims",
-        title="Claims of the paper and of its released code", caption=CLAIMS_CAPTION, citation=f"{record_set.citation}, claims.",
+        columns,
+        rows,
+        data,
+        frozenset({"Measured", "p (Holm)", "Detectable"}),
+        name="claims",
+        title="Claims of the paper and of its released code",
+        caption=CLAIMS_CAPTION,
+        citation=f"{record_set.citation}, claims.",
     )
 
 

@@ -23,12 +23,28 @@ from kanbench.spec import canonical
 from kanbench.table import Cell, Table
 
 TEMPLATES = Path(__file__).with_name("templates")
-RUN_COLUMNS = ("Run", "Status", "Task", "Method", "Settings", "Seed", "Metric", "Test value", "Parameters", "Peak (MiB)", "Step (ms)")
+RUN_COLUMNS = (
+    "Run",
+    "Status",
+    "Task",
+    "Method",
+    "Settings",
+    "Seed",
+    "Metric",
+    "Test value",
+    "Parameters",
+    "Peak (MiB)",
+    "Step (ms)",
+)
 HARDWARE = ("gpu", "cpu", "torch", "cuda", "python", "platform")
 
 
 def report(
-    records: str | Path, output: str | Path, *, figures: Path | None = None, claims_file: Path | None = None,
+    records: str | Path,
+    output: str | Path,
+    *,
+    figures: Path | None = None,
+    claims_file: Path | None = None,
 ) -> Path:
     """Write `output`, an HTML page about the record set, and return its path.
 
@@ -45,21 +61,25 @@ def report(
     figures = figures or output.parent / "figures"
     outcomes = verdicts.evaluate(verdicts.load(claims_file), record_set.frame)
     index = {record["run"]: position for position, record in enumerate(record_set.records)}
-    page = environment(index).get_template("report.html.j2").render(
-        title=f"{render.SUITE}: {record_set.name}",
-        overview=_overview(record_set),
-        counts=record_set.counts,
-        planned=len(record_set.records),
-        claims=render.claims_table(outcomes, record_set),
-        verdicts=_tally(outcomes),
-        figures=[_figure(recipe, records, figures) for recipe in known if recipe.kind == "figure"],
-        tables=[render.make_table(recipe, record_set) for recipe in known if recipe.kind == "table"],
-        runs=_runs_table(record_set),
-        records=Markup(_embedded(record_set.records)),
-        citation=record_set.citation,
-        digest=record_set.digest,
-        bibtex=_bibtex(),
-        references=_references(),
+    page = (
+        environment(index)
+        .get_template("report.html.j2")
+        .render(
+            title=f"{render.SUITE}: {record_set.name}",
+            overview=_overview(record_set),
+            counts=record_set.counts,
+            planned=len(record_set.records),
+            claims=render.claims_table(outcomes, record_set),
+            verdicts=_tally(outcomes),
+            figures=[_figure(recipe, records, figures) for recipe in known if recipe.kind == "figure"],
+            tables=[render.make_table(recipe, record_set) for recipe in known if recipe.kind == "table"],
+            runs=_runs_table(record_set),
+            records=Markup(_embedded(record_set.records)),
+            citation=record_set.citation,
+            digest=record_set.digest,
+            bibtex=_bibtex(),
+            references=_references(),
+        )
     )
     write_text(output, page)
     return output
@@ -68,9 +88,13 @@ def report(
 def environment(index: Mapping[str, int]) -> jinja2.Environment:
     """Return the templates' environment; the filter `ids` turns run names into their positions in the page."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    templates = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     templates.filters["ids"] = lambda runs: " ".join(str(index[run]) for run in runs if run in index)
-    templates.filters["csv_uri"] = lambda text: "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+    templates.filters["csv_uri"] = lambda text: (
+        "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
+    )
     templates.globals["source"] = lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))
     return templates
 
@@ -128,8 +152,11 @@ def _commit(code: Mapping[str, Any]) -> str:
 
 
 def _machine(environment: Mapping[str, Any]) -> str:
-    known = [f"{key} {environment[key]}" if key in ("torch", "python", "cuda") else str(environment[key])
-             for key in HARDWARE if environment.get(key)]
+    known = [
+        f"{key} {environment[key]}" if key in ("torch", "python", "cuda") else str(environment[key])
+        for key in HARDWARE
+        if environment.get(key)
+    ]
     return ", ".join(known)
 
 

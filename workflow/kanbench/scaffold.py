@@ -1,33 +1,41 @@
-"""Creates a baseline's folder from the template."""
+"""Creates a baseline from the template, which keeps the contract as it is."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
-from kanbench import paths
-from kanbench.baselines import NAME
+from kanbench import baselines, paths
 from kanbench.errors import Finding, InvalidInput
 
-TEMPLATE = "_template"
+TEMPLATE = "baselines/_template"
+PLACEHOLDER = "my_baseline"
 
 
 def new_baseline(name: str, folder: Path | None = None) -> Path:
-    """Copy `baselines/_template` to `baselines/<name>` and return the new folder.
+    """Copy the template to `<folder>/<name>` with the name filled in; return the new folder.
+
+    Args:
+        name: Lower case letters, digits and _; it becomes part of the names of runs.
+        folder: Where baselines are; default `baselines/` of the suite.
 
     Raises:
-        InvalidInput: the name is not one, or is taken.
+        InvalidInput: the name is no name for a baseline, or is taken.
     """
     folder = folder or paths.root() / "baselines"
     target = folder / name
-    if not NAME.fullmatch(name):
-        expected = "lower case letters, digits and _, beginning with a letter"
-        raise InvalidInput([Finding(f"baselines/{name}", "", f"the name '{name}'", expected, "choose another name")])
-    if target.exists():
+    problems = baselines.name_findings(name, f"{paths.relative(folder)}/{name}")
+    if not problems and target.exists():
         step = "choose another name, or edit what is there"
-        raise InvalidInput([Finding(f"baselines/{name}", "", "a folder of this name", "a name not taken", step)])
-    shutil.copytree(folder / TEMPLATE, target, ignore=shutil.ignore_patterns("__pycache__"))
-    declaration = target / "baseline.yaml"
-    text = declaration.read_text(encoding="utf-8").replace("label: My KAN", f"label: {name}")
-    declaration.write_text(text, encoding="utf-8")
+        problems = [Finding(paths.relative(target), "", "exists already", "a new name", step)]
+    if problems:
+        raise InvalidInput(problems)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as temporary:
+        draft = Path(temporary) / name
+        shutil.copytree(paths.root() / TEMPLATE, draft, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in draft.iterdir():
+            file.write_text(file.read_text(encoding="utf-8").replace(PLACEHOLDER, name), encoding="utf-8")
+        draft.rename(target)
     return target

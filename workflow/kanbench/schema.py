@@ -92,14 +92,15 @@ def explain(error: ValidationError, label: str) -> Iterator[Finding]:
 
 def _expectation(error: ValidationError) -> str:
     value = error.validator_value
+    if error.validator == "type":
+        return f"a value of type {' or '.join(value) if isinstance(value, list) else value}"
     texts = {
-        "type": f"a value of type {' or '.join(value) if isinstance(value, list) else value}",
-        "minimum": f"at least {value}",
-        "exclusiveMinimum": f"more than {value}",
-        "maximum": f"at most {value}",
-        "minItems": f"at least {value} item(s)",
-        "minProperties": f"at least {value} key(s)",
+        "minimum": "at least {}",
+        "exclusiveMinimum": "more than {}",
+        "maximum": "at most {}",
+        "minItems": "at least {} item(s)",
+        "minProperties": "at least {} key(s)",
         "uniqueItems": "each item once",
-        "pattern": f"text that matches {value}",
+        "pattern": "text that matches {}",
     }
-    return texts.get(error.validator, error.message)
+    return texts[error.validator].format(value) if error.validator in texts else error.message

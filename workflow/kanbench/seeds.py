@@ -32,7 +32,7 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
 
     Model constructors draw from the global generators, and some reseed them; neither reaches beyond the block.
     """
-    states = random.getstate(), np.random.get_state()
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(seed, purpose))

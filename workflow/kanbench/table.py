@@ -17,9 +17,27 @@ LONG = 40
 WIDE = 7
 """Columns from which a LaTeX table is scaled to the width of the text."""
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$", "·": r"$\cdot$", "†": r"$\dagger$",
-    "≤": r"$\le$", "≥": r"$\ge$", "–": "--", "±": r"$\pm$", "²": r"$^2$", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "†": r"$\dagger$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "–": "--",
+    "±": r"$\pm$",
+    "²": r"$^2$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
 }
 
 
@@ -69,7 +87,9 @@ class Table:
         """Return title, table, caption and citation in GitHub's Markdown."""
         marks = ["---:" if column in self.numeric else ":---" for column in self.columns]
         lines = [list(self.columns), marks, *([cell.text for cell in row] for row in self.rows)]
-        body = ["| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines]
+        body = [
+            "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines
+        ]
         head = f"**{self.title}.** {self.caption}".strip()
         tail = [*(f"*{note}*" for note in self.notes), f"Cite as: {self.citation}" if self.citation else ""]
         return "\n\n".join(part for part in (head, "\n".join(body), *tail) if part) + "\n"
@@ -85,15 +105,38 @@ class Table:
         source = f"% {self.citation}\n% needs the packages booktabs, graphicx and longtable"
         if len(self.rows) >= LONG:
             lines = [
-                r"\begingroup\scriptsize", rf"\begin{{longtable}}{{{spec}}}", f"{caption}{label} \\\\", r"\toprule", head, r"\midrule",
-                r"\endfirsthead", r"\toprule", head, r"\midrule", r"\endhead", *body, r"\bottomrule",
-                r"\end{longtable}", r"\endgroup",
+                r"\begingroup\scriptsize",
+                rf"\begin{{longtable}}{{{spec}}}",
+                f"{caption}{label} \\\\",
+                r"\toprule",
+                head,
+                r"\midrule",
+                r"\endfirsthead",
+                r"\toprule",
+                head,
+                r"\midrule",
+                r"\endhead",
+                *body,
+                r"\bottomrule",
+                r"\end{longtable}",
+                r"\endgroup",
             ]
         else:
             fit, close = (r"\resizebox{\linewidth}{!}{%", "}") if len(self.columns) >= WIDE else ("%", "%")
             lines = [
-                r"\begin{table}", r"\centering", caption, label, fit, rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head,
-                r"\midrule", *body, r"\bottomrule", r"\end{tabular}" + close, r"\end{table}",
+                r"\begin{table}",
+                r"\centering",
+                caption,
+                label,
+                fit,
+                rf"\begin{{tabular}}{{{spec}}}",
+                r"\toprule",
+                head,
+                r"\midrule",
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}" + close,
+                r"\end{table}",
             ]
         return "\n".join([source, *lines]) + "\n"
 
@@ -144,7 +187,7 @@ def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, fl
         return middle, middle, middle, "single run"
     if values.size < stats.MINIMUM_UNITS:
         return middle, float(values.min()), float(values.max()), "range"
-    low, high = stats.bootstrap_interval(values, stats.generator("spread", purpose))
+    low, high = stats.median_interval(values, stats.generator("spread", purpose))
     return middle, low, high, "bootstrap 95 %"
 
 
@@ -229,7 +272,7 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def representative(rows: pd.DataFrame, by: str = "family") -> pd.DataFrame:
-    """Return, for each family (or task), the runs of the comparison with the most methods; the larger network at a tie."""
+    """Return, for each family (or task), the runs of the comparison with the most methods, the larger one at a tie."""
     chosen = []
     for _, group in rows.groupby(by, sort=True):
         ranked = group.groupby("comparison").agg(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from kanbench import taskinfo
 
 SPLITS = ("train", "validation", "test")
-EVALUATION_BATCH = 4096
+EVALUATION_BATCH = 1024
+"""Points or images a forward pass of an evaluation takes at most, so that it never needs more memory than training."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class Task(ABC):
     def steps_per_epoch(self, batch_size: int | None) -> int:
         """Return how many batches make an epoch; 1 where data are drawn afresh."""
 
+    @property
+    def train_size(self) -> int | None:
+        """Number of training samples; None where data are drawn afresh."""
+        return None
+
+    def resident_bytes(self) -> int:
+        """Return the bytes that the data occupy on the device during the whole run."""
+        return 0
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the scalar training loss."""
@@ -78,25 +89,29 @@ class Task(ABC):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and back."""
-    before = model.training
+    """Put a model into evaluation mode, and every module of it back into the mode that it was in."""
+    before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(before)
+        for module, mode in before:
+            module.training = mode
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """Return the SHA-256 over the bytes of tensors."""
+    """Return the SHA-256 over the types, shapes and bytes of tensors."""
     total = hashlib.sha256()
     for tensor in tensors:
+        total.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
 
 
 class TensorTask(Task):
     """A supervised task whose splits are tensors on the device.
+
+    Every sample is used once an epoch; the last batch of an epoch is smaller where the batch size does not divide it.
 
     Args:
         splits: `{"train": (inputs, targets), "validation": …, "test": …}`.
@@ -126,12 +141,18 @@ class TensorTask(Task):
             yield inputs, targets
         while True:
             order = torch.randperm(count, generator=generator, device=inputs.device)
-            for chosen in order[: count - count % batch_size].split(batch_size):
-                yield inputs[chosen], targets[chosen]
+            for chosen in order.split(batch_size):
+                yield inputs.index_select(0, chosen), targets.index_select(0, chosen)
 
     def steps_per_epoch(self, batch_size):
-        count = len(self.splits["train"][0])
-        return 1 if batch_size is None else max(1, count // batch_size)
+        return 1 if batch_size is None else math.ceil(self.train_size / batch_size)
+
+    @property
+    def train_size(self):
+        return len(self.splits["train"][0])
+
+    def resident_bytes(self):
+        return sum(part.nbytes for pair in self.splits.values() for part in pair)
 
     def loss(self, model, batch):
         inputs, targets = batch

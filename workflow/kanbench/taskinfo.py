@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,11 +17,33 @@ from kanbench.errors import Finding, InvalidInput, nearest
 
 FOLDER = Path(__file__).with_name("tasks")
 FORMULAS = FOLDER / "feynman_formulas.yaml"
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+FORMULA_SETS = ("runnable", "extended", "variant", "example")
 
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """A task as its YAML file describes it. `settings` maps a name to its default, JSON Schema and help text."""
+    """A task as its YAML file describes it.
+
+    Attributes:
+        name: Name of the file.
+        label: Name for people.
+        family: `function_fitting`, `classification` or `pde`.
+        module: Module of `kanbench.tasks` that loads it.
+        metric: Test metric that tables report, and `goal` (`min` or `max`) which way is better.
+        selection: `{"metric", "goal"}` on the validation split, by which the step is chosen.
+        settings: A setting's name to its default, JSON Schema and help text.
+        cite: Key of `paper_figures/references.bib`.
+        data: Data set that has to be on disk, or None.
+        constants: Facts about the data that are not settings.
+        limits: Pairs of settings of which the first may not exceed the second.
+        code_files: Files whose change makes a run of the task stale.
+    """
 
     name: str
     label: str
@@ -32,7 +56,9 @@ class TaskInfo:
     cite: str
     data: str | None
     constants: Mapping[str, Any]
+    limits: tuple[Mapping[str, Any], ...]
     code_files: tuple[Path, ...]
+    profile: bool = False
 
 
 @cache
@@ -55,9 +81,11 @@ def discover() -> Mapping[str, TaskInfo]:
             continue
         module = FOLDER / f"{content['module']}.py"
         if not module.is_file():
-            problems.append(Finding(label, "module", str(module), "a file of kanbench/tasks", "create it"))
-        code = (path, module, FORMULAS) if content["module"] == "feynman" else (path, module)
-        options = {"data": None, "constants": {}, **content}
+            known = nearest(content["module"], sorted(entry.stem for entry in FOLDER.glob("[!_]*.py")))
+            problems.append(Finding(label, "module", f"no file {paths.relative(module)}", known, "correct the name"))
+        chosen = any("choices" in entry for entry in content["settings"].values())
+        options = {"data": None, "constants": {}, **content, "limits": tuple(content.get("limits", ()))}
+        code = (path, module, FORMULAS) if chosen else (path, module)
         found[path.stem] = TaskInfo(name=path.stem, code_files=code, **options)
     if problems:
         raise InvalidInput(problems)
@@ -66,8 +94,20 @@ def discover() -> Mapping[str, TaskInfo]:
 
 @cache
 def formulas() -> Mapping[str, Mapping[str, Any]]:
-    """Return the function-fitting formulas by id: expression, variables with ranges, and flags."""
-    return schema.read_yaml(FORMULAS, paths.relative(FORMULAS))
+    """Return the function-fitting formulas by id.
+
+    Each has `expression` (text that sympy reads), `variables` (name to [lower, upper], in the order of the inputs; a
+    bound is a number or text such as `2*pi`), `set` (one of `FORMULA_SETS`), `core` and `note`.
+    """
+    content = schema.read_yaml(FORMULAS, paths.relative(FORMULAS))
+    return {name: {"core": False, "note": "", **entry} for name, entry in content.items()}
+
+
+def formula_ids(kind: str | None = None, *, core: bool = False) -> list[str]:
+    """Return the ids of one set of formulas in the order of the file; `core` keeps those that the KAN paper reports."""
+    return [
+        name for name, entry in formulas().items() if kind in (None, entry["set"]) and (entry["core"] or not core)
+    ]
 
 
 @cache
@@ -78,26 +118,73 @@ def _validator(task: str, setting: str) -> Draft202012Validator:
 def resolve(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the complete settings of a task: defaults with `overrides` laid over them.
 
+    Numbers are brought to the type of their setting, so that 4 and 4.0 are one spec.
+
     Raises:
-        InvalidInput: naming every unknown setting and every value outside its schema.
+        InvalidInput: naming the unknown task, or every unknown setting and every value that is refused.
     """
+    if name not in discover():
+        known = nearest(name, list(discover()))
+        raise InvalidInput([Finding("tasks", "name", f"unknown task '{name}'", known, "correct the name")])
     info = discover()[name]
-    problems = []
+    problems, settings = [], {key: entry["default"] for key, entry in info.settings.items()}
     for key, value in overrides.items():
-        if key not in info.settings:
-            step = "correct the name or remove it"
-            problems.append(
-                Finding(f"task {name}", key, f"unknown setting '{key}'", nearest(key, list(info.settings)), step)
-            )
-            continue
-        for error in _validator(name, key).iter_errors(value):
-            problems.append(Finding(f"task {name}", key, repr(value), error.message, info.settings[key]["help"]))
-    if "formula" in overrides and overrides["formula"] not in formulas():
-        known = list(formulas())
-        problems.append(
-            Finding(f"task {name}", "formula", f"unknown formula '{overrides['formula']}'",
-                    nearest(str(overrides["formula"]), known), "take one of feynman_formulas.yaml")
-        )
+        found = list(_problems(info, key, value))
+        problems += found
+        if not found:
+            settings[key] = _number(value, info.settings[key]["schema"])
+    if not problems:
+        problems = list(_exceeded(info, settings))
     if problems:
         raise InvalidInput(problems)
-    return {key: overrides.get(key, entry["default"]) for key, entry in info.settings.items()}
+    return settings
+
+
+def _problems(info: TaskInfo, key: str, value: Any) -> Iterator[Finding]:
+    """Yield what is wrong with one setting."""
+    where = f"task {info.name}"
+    if key not in info.settings:
+        known = nearest(key, list(info.settings))
+        yield Finding(where, key, f"unknown setting '{key}'", known, "correct the name or remove it")
+        return
+    entry = info.settings[key]
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Finding(where, key, str(value), "a finite number", entry["help"])
+        return
+    if not _validator(info.name, key).is_valid(value):
+        yield Finding(where, key, repr(value), _described(entry["schema"], value), entry["help"])
+    elif entry.get("choices") == "formulas" and value not in formulas():
+        near = ", ".join(difflib.get_close_matches(value, list(formulas()), n=3, cutoff=0.5))
+        known = f"an id of {paths.relative(FORMULAS)}" + (f" (nearest: {near})" if near else "")
+        yield Finding(where, key, f"unknown formula '{value}'", known, "correct the id")
+
+
+def _described(kind: Mapping[str, Any], value: Any) -> str:
+    """Return in words what a setting's schema accepts."""
+    if "enum" in kind:
+        return nearest(str(value), [str(option) for option in kind["enum"]])
+    types = kind.get("type", "value")
+    text = types if isinstance(types, str) else " or ".join(types)
+    return ", ".join([text, *(f"{word} {kind[key]:g}" for key, word in _BOUNDS.items() if key in kind)])
+
+
+def _exceeded(info: TaskInfo, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield the limits between two settings that do not hold."""
+    for limit in info.limits:
+        small, large = limit["setting"], limit["at_most"]
+        applies = all(settings[key] == value for key, value in limit.get("when", {}).items())
+        if applies and settings[small] > settings[large]:
+            expected = f"at most {large}, which is {settings[large]}"
+            yield Finding(f"task {info.name}", small, repr(settings[small]), expected, info.settings[small]["help"])
+
+
+def _number(value: Any, kind: Mapping[str, Any]) -> Any:
+    """Return `value` as an int where its schema says integer, as a float where it says number."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        types = kind.get("type", ())
+        types = (types,) if isinstance(types, str) else types
+        if "integer" in types:
+            return int(value)
+        if "number" in types:
+            return float(value)
+    return value

@@ -1,7 +1,7 @@
 """The one place that imports torchvision.
 
-Its wheel on PyPI is built for CUDA; beside a CPU-only torch its compiled operators cannot load and the import fails with
-"operator torchvision::nms does not exist". Data sets need none of those operators, so declaring them is enough.
+Its wheel on PyPI is built for CUDA; beside a CPU-only torch its compiled operators cannot load and the import fails
+with "operator torchvision::nms does not exist". Data sets need none of those operators: declaring them is enough.
 """
 
 from __future__ import annotations

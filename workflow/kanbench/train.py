@@ -30,13 +30,9 @@ def run(spec: Mapping[str, Any], *, data_root: Path | None = None, exclusive: bo
     Outcomes of the training (divergence, out of memory, time-out, an absent package) are records too.
     Programming errors and missing data are raised.
     """
-    methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
-    method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
-    result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
-    result["code"] = provenance.code(code_of(spec, methods, taskinfo.discover()))
-    reason = method.skip_reason(info.family)
-    if reason:
-        return result | {"status": "skipped", "reason": reason}
+    method, _, result = lookup(spec)
+    if result["status"] == "skipped":
+        return result
     device = torch.device(spec["device"])
     if device.type == "cuda" and not torch.cuda.is_available():
         return result | {"status": "skipped", "reason": f"the spec asks for {device}, and torch finds no GPU here"}
@@ -54,6 +50,18 @@ def run(spec: Mapping[str, Any], *, data_root: Path | None = None, exclusive: bo
             result.update(status="out_of_memory", reason=str(error).splitlines()[0] if str(error) else "out of memory")
     result["time"]["exclusive"] = exclusive
     return result
+
+
+def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, Any]]:
+    """Return method, task and blank record of a spec; the record says `skipped` where the method declines the family."""
+    methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
+    method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
+    result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
+    result["code"] = provenance.code(code_of(spec, methods, taskinfo.discover()))
+    reason = method.skip_reason(info.family)
+    if reason:
+        result.update(status="skipped", reason=reason)
+    return method, info, result
 
 
 def _train(spec: Mapping[str, Any], method: Any, result: dict[str, Any], device: torch.device, data_root: Any) -> None:

@@ -11,11 +11,33 @@ rule data:
         "python -m kanbench data {wildcards.dataset:q} {params.flags} --stamp {output:q} 2> {log:q}"
 
 
+rule profile:
+    input:
+        lambda wildcards: PLAN.inputs(wildcards.run),
+    output:
+        STUDY.folder + "/runs/{run}.json",
+    wildcard_constraints:
+        run=PLAN.profiled,
+    log:
+        STUDY.folder + "/logs/profile/{run}.log",
+    params:
+        spec=lambda wildcards: PLAN.runs[wildcards.run].text,
+    threads: workflow.cores
+    resources:
+        gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m kanbench profile --spec {params.spec:q} --output {output:q} --threads {threads} --exclusive 2> {log:q}"
+
+
 rule train:
     input:
         lambda wildcards: PLAN.inputs(wildcards.run),
     output:
         STUDY.folder + "/runs/{run}.json",
+    wildcard_constraints:
+        run="(?!" + PLAN.profiled + ").+",
     log:
         STUDY.folder + "/logs/train/{run}.log",
     params:

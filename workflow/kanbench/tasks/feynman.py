@@ -28,7 +28,7 @@ def ranges(formula: Mapping[str, Any]) -> np.ndarray:
 
 
 def regression_metrics(scale: float):
-    """Return the metric function: rmse, mae, and nrmse, which is rmse over `scale` (the deviation of training targets)."""
+    """Return the metric function: rmse, mae, and nrmse, which is rmse over `scale` (deviation of training targets)."""
 
     def metrics(outputs: Tensor, targets: Tensor) -> dict[str, float]:
         error = (outputs.double() - targets.double()).cpu()

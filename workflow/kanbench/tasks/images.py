@@ -1,4 +1,7 @@
-"""Image classification. What differs between data sets is data in their YAML files, the same for every method."""
+"""Image classification. What differs between data sets is data in their YAML files, the same for every method.
+
+A further set of `torchvision.datasets` needs a line in `datasets.SOURCES` and a YAML file.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kanbench import datasets, seeds
+from kanbench.errors import Finding, InvalidInput, MissingData
 from kanbench.task import Problem, TensorTask, fingerprint
 
 
@@ -23,13 +27,20 @@ def classification_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float]
 
 
 def stratified(labels: np.ndarray, share: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Split indices into (rest, share) so that every class keeps its frequency in both, up to rounding."""
+    """Split indices into (rest, share), both sorted, so that every class keeps its frequency in both.
+
+    Convention: the share has `round(share * n)` members, handed out to the classes by largest remainder.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    exact = share * counts
+    taken = np.floor(exact).astype(int)
+    missing = max(0, round(share * len(labels)) - taken.sum())
+    taken[np.argsort(taken - exact, kind="stable")[:missing]] += 1
     rest, chosen = [], []
-    for label in np.unique(labels):
+    for label, count in zip(classes, taken, strict=True):
         members = generator.permutation(np.flatnonzero(labels == label))
-        cut = max(1, round(share * len(members)))
-        chosen.append(members[:cut])
-        rest.append(members[cut:])
+        chosen.append(members[:count])
+        rest.append(members[count:])
     return np.sort(np.concatenate(rest)), np.sort(np.concatenate(chosen))
 
 
@@ -37,47 +48,72 @@ def load(info, settings, *, seed, dtype, device, data_root: Path | None = None) 
     """Read a data set, split it for one seed, normalise it and put it on the device.
 
     Raises:
-        MissingData: the files are not where they were sought.
+        MissingData: the files are not where they were sought, or are corrupt.
+        InvalidInput: more images are asked for than there are.
     """
+    raw = datasets.read(info.constants["source"], data_root)
+    return from_images(info, raw, settings, seed=seed, dtype=dtype, device=device)
+
+
+def from_images(info, raw: datasets.Images, settings, *, seed: int, dtype: torch.dtype, device) -> TensorTask:
+    """Return the task on images that are in memory already."""
     constants = info.constants
-    raw = datasets.digits() if constants["reader"] == "digits" else datasets.read(info.data, data_root)
-    train, test = _split_test(raw, settings, seed)
-    labels = raw.labels[train]
-    keep, held = stratified(labels, settings["validation_fraction"], seeds.numpy_generator(seed, "validation split"))
-    train, validation = train[keep], train[held]
-    if settings["train_samples"] is not None and settings["train_samples"] < len(train):
-        order = seeds.numpy_generator(seed, "training subset").permutation(len(train))
-        train = train[np.sort(order[: settings["train_samples"]])]
-    indices = {"train": train, "validation": validation, "test": test}
+    indices = split_indices(info, raw, settings, seed)
+    shape = (constants["channels"], *(settings.get("image_size", constants["size"]),) * 2)
     splits = {
-        split: (_normalised(raw.images[chosen], constants, dtype, device), torch.as_tensor(raw.labels[chosen]).to(device))
+        split: (
+            _normalised(raw.images[chosen], shape, constants, dtype, device),
+            torch.as_tensor(raw.labels[chosen]).to(device),
+        )
         for split, chosen in indices.items()
     }
+    parts = (raw.images, raw.labels, *indices.values())
     data = {
         "name": info.name,
-        "fingerprint": fingerprint(*(torch.as_tensor(part) for part in (raw.images, raw.labels, train, validation, test))),
+        "fingerprint": fingerprint(*(torch.as_tensor(part) for part in parts)),
         "canonical": raw.canonical,
     }
-    shape = (constants["channels"], constants["size"], constants["size"])
     problem = Problem(info.family, int(np.prod(shape)), constants["classes"], shape)
     floors = _floors(splits, constants["classes"])
     return TensorTask(info, problem, splits, data, nn.functional.cross_entropy, classification_metrics, floors)
 
 
-def _split_test(raw: datasets.Images, settings: Mapping[str, Any], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return training and test indices: the standard split, or a stratified one for a set that has none."""
+def split_indices(info, raw: datasets.Images, settings: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
+    """Return the sorted indices of each split; validation is carved out of train, class by class."""
     if raw.test is None:
-        return stratified(raw.labels, settings["test_fraction"], seeds.numpy_generator(seed, "test split"))
-    test, limit = raw.test, settings["test_samples"]
-    if limit is not None and limit < len(test):
-        test = test[np.sort(seeds.numpy_generator(seed, "test subset").permutation(len(test))[:limit])]
-    return raw.train, test
+        train, test = stratified(raw.labels, settings["test_fraction"], seeds.numpy_generator(seed, "test split"))
+    else:
+        train, test = raw.train, _subset(info, "test_samples", settings, raw.test, seed)
+    generator = seeds.numpy_generator(seed, "validation split")
+    keep, held = stratified(raw.labels[train], settings["validation_fraction"], generator)
+    chosen = _subset(info, "train_samples", settings, train[keep], seed)
+    return {"train": chosen, "validation": train[held], "test": test}
 
 
-def _normalised(images: np.ndarray, constants: Mapping[str, Any], dtype, device) -> Tensor:
-    """Return images of bytes, shape `(n, channels, size, size)`, normalised by the published mean and deviation."""
+def _subset(info, key: str, settings: Mapping[str, Any], available: np.ndarray, seed: int) -> np.ndarray:
+    """Return as many of the available indices as a setting asks for; all of them where it is null."""
+    count = settings[key]
+    if count is None:
+        return available
+    if count > len(available):
+        expected = f"at most the {len(available)} images that there are, or null"
+        raise InvalidInput([Finding(f"task {info.name}", key, str(count), expected, "lower the number")])
+    return np.sort(seeds.numpy_generator(seed, key).permutation(available)[:count])
+
+
+def _normalised(images: np.ndarray, shape: tuple[int, ...], constants: Mapping[str, Any], dtype, device) -> Tensor:
+    """Return images of bytes as `(n, *shape)`, resized where they have another size, normalised by channel.
+
+    Raises:
+        MissingData: they have another number of channels than the data set should have.
+    """
+    if images.shape[1] != shape[0]:
+        raise MissingData(f"the images have {images.shape[1]} channels; expected {shape[0]}")
     mean, std = (torch.tensor(constants[key], device=device).view(1, -1, 1, 1) for key in ("mean", "std"))
-    return ((torch.as_tensor(images).to(device).float() / 255.0 - mean) / std).to(dtype)
+    pixels = torch.as_tensor(images).to(device).float().div_(255.0)
+    if pixels.shape[1:] != shape:
+        pixels = nn.functional.interpolate(pixels, shape[1:], mode="bilinear", antialias=True).clamp_(0.0, 1.0)
+    return pixels.sub_(mean).div_(std).to(dtype)
 
 
 def _floors(splits: Mapping[str, tuple[Tensor, Tensor]], classes: int) -> dict[str, dict[str, float]]:

@@ -152,15 +152,18 @@ function pairs(value) {
 function curve(record) {
   const [width, height, left, right, top, bottom] = [640, 230, 62, 12, 24, 34];
   const made = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Learning curve" });
-  const selected = (record.selection || {}).metric || "metric";
-  const series = [["train_loss", "training loss", "#D55E00"], ["validation", `validation ${selected}`, "#0072B2"]]
-    .map(([key, name, colour]) => [name, colour, record.curve.filter((p) => Number.isFinite(p[key])).map((p) => [p.step, p[key]])])
-    .filter(([, , points]) => points.length);
-  const values = series.flatMap(([, , points]) => points.map(([, y]) => y));
+  const { metric = "metric", goal } = record.selection || {};
+  const points = (key, turn) => record.curve.filter((p) => Number.isFinite(p[key])).map((p) => [p.step, turn(p[key])]);
+  const asError = goal === "max" ? (value) => 1 - value : (value) => value;
+  const series = [
+    ["training loss", "#D55E00", points("train_loss", (value) => value)],
+    [`${goal === "max" ? "1 - " : ""}validation ${metric}`, "#0072B2", points("validation", asError)],
+  ].filter(([, , drawn]) => drawn.length);
+  const values = series.flatMap(([, , drawn]) => drawn.map(([, y]) => y));
   if (!values.length) return element("p", "no finite values");
   const log = values.every((y) => y > 0);
   const scaled = (y) => (log ? Math.log10(y) : y);
-  const steps = series.flatMap(([, , points]) => points.map(([x]) => x));
+  const steps = series.flatMap(([, , drawn]) => drawn.map(([x]) => x));
   const [firstStep, lastStep] = [Math.min(...steps), Math.max(...steps)];
   let [low, high] = [Math.min(...values.map(scaled)), Math.max(...values.map(scaled))];
   if (high - low < 1e-9) [low, high] = [low - 0.5, high + 0.5];
@@ -177,10 +180,10 @@ function curve(record) {
     made.append(label(across(step), height - bottom + 15, String(Math.round(step)), "middle"));
   }
   made.append(label((left + width - right) / 2, height - 4, "step", "middle"));
-  series.forEach(([name, colour, points], position) => {
-    const path = points.map(([x, y]) => `${across(x)},${up(y)}`).join(" ");
+  series.forEach(([name, colour, drawn], position) => {
+    const path = drawn.map(([x, y]) => `${across(x)},${up(y)}`).join(" ");
     made.append(draw("polyline", { points: path, fill: "none", stroke: colour, "stroke-width": 2 }));
-    for (const [x, y] of points) made.append(draw("circle", { cx: across(x), cy: up(y), r: 2.5, fill: colour }));
+    for (const [x, y] of drawn) made.append(draw("circle", { cx: across(x), cy: up(y), r: 2.5, fill: colour }));
     made.append(draw("rect", { x: left + 190 * position, y: 6, width: 14, height: 3, fill: colour }));
     made.append(label(left + 20 + 190 * position, 12, name, "start"));
   });

@@ -1,0 +1,45 @@
+"""Kolmogorov-Arnold networks with generated weights, at the training memory of an MLP.
+
+Networks: `MetaKAN`, `MetaConvKAN` (weights generated from prompts by meta-learners), `KAN`, `ConvKAN` (dense weights).
+Layers: `MetaKANLinear`, `MetaKANConv2d`, `KANLinear`, `KANConv2d`, and `MetaLearner`, which layers may share.
+Bases: `make_basis` and the classes of `metakan.bases`; sharing: `assign_layers`.
+
+Example:
+    >>> import torch
+    >>> from metakan import MetaKAN
+    >>> model = MetaKAN([784, 32, 10], hidden_dim=32)
+    >>> sum(p.numel() for p in model.parameters())
+    25769
+    >>> optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    >>> x, labels = torch.rand(64, 784), torch.randint(10, (64,))
+    >>> loss = torch.nn.functional.cross_entropy(model(x), labels)
+    >>> loss.backward()
+    >>> optimiser.step()
+    >>> dense = model.materialize()  # a KAN with the same values
+"""
+
+from __future__ import annotations
+
+from .bases import BASES, Basis, make_basis
+from .clustering import assign_layers
+from .conv import KANConv2d, MetaKANConv2d
+from .conv_network import ConvKAN, MetaConvKAN
+from .linear import KANLinear, MetaKANLinear
+from .meta_learner import MetaLearner
+from .network import KAN, MetaKAN
+
+__all__ = [
+    "BASES",
+    "Basis",
+    "ConvKAN",
+    "KAN",
+    "KANConv2d",
+    "KANLinear",
+    "MetaConvKAN",
+    "MetaKAN",
+    "MetaKANConv2d",
+    "MetaKANLinear",
+    "MetaLearner",
+    "assign_layers",
+    "make_basis",
+]

@@ -1,0 +1,186 @@
+"""Convolutional layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from . import checks
+from .bases import Basis, make_basis
+from .engine import evaluate
+from .engine.shape import Convolution
+from .layer import DenseEdges, MetaEdges
+from .meta_learner import MetaLearner
+
+PROMPT_LAYOUTS = ("per_edge", "released")
+
+
+def _pair(name: str, value: int | tuple[int, int], minimum: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2:
+        raise ValueError(f"{name}: found {value!r}, expected an integer or two")
+    return tuple(checks.integer(name, entry, minimum) for entry in pair)
+
+
+class _Conv2d(nn.Module):
+    """A convolution whose kernel taps are edge functions: ``(batch, in_channels, h, w)`` to ``(batch, out, h', w')``.
+
+    With padding, the padded *features* are zero, as in published convolutional KANs.
+    """
+
+    edges: DenseEdges | MetaEdges
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride, padding, prompt_layout, mode):
+        super().__init__()
+        self.in_channels = checks.integer("in_channels", in_channels)
+        self.out_channels = checks.integer("out_channels", out_channels)
+        self.mode = checks.choice("mode", mode, checks.MODES)
+        self.mode_used: str | None = None
+        self.shape = Convolution(
+            _pair("kernel_size", kernel_size, 1),
+            _pair("stride", stride, 1),
+            _pair("padding", padding, 0),
+            checks.choice("prompt_layout", prompt_layout, PROMPT_LAYOUTS),
+        )
+
+    @property
+    def basis(self) -> Basis:
+        return self.edges.basis
+
+    def forward(self, x: Tensor) -> Tensor:
+        checks.features(type(self).__name__, x, self.in_channels, -3, self.edges.parameter)
+        if x.dim() != 4:
+            raise ValueError(
+                f"{type(self).__name__}: found an input of shape {tuple(x.shape)}, "
+                f"expected (batch, {self.in_channels}, height, width)"
+            )
+        if min(self.shape.output_size(x)) < 1:
+            raise ValueError(
+                f"{type(self).__name__}: found an image of {tuple(x.shape[2:])}, expected at least the "
+                f"kernel size {self.shape.kernel_size} with padding {self.shape.padding}"
+            )
+        y, self.mode_used = evaluate(x, self.edges.source(), self.basis, self.shape, self.mode)
+        return y
+
+    def numbers(self) -> Tensor:
+        """Return the numbers of every edge function, ``(out_channels, in_channels * taps, n_b)``."""
+        return self.edges.numbers()
+
+    def extra_repr(self) -> str:
+        shape = self.shape
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={shape.kernel_size}, stride={shape.stride}, "
+            f"padding={shape.padding}, basis={self.basis.name!r}"
+        )
+
+
+class KANConv2d(_Conv2d):
+    """A dense convolutional KAN layer (Bodner et al., 2024; Drokin, 2024).
+
+    Shape: ``(batch, in_channels, height, width)`` to ``(batch, out_channels, height', width')``.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding: as in `torch.nn.Conv2d`.
+        grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        mode: "tiled", "materialized" or "auto".
+
+    Raises:
+        ValueError, TypeError: for a bad argument, or an input of another shape or dtype.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int] = 3,
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 1,
+        grid_size: int = 5,
+        spline_order: int = 3,
+        basis: str | Basis = "bspline",
+        grid_range: tuple[float, float] = (-1, 1),
+        prompt_layout: str = "per_edge",
+        mode: str = "auto",
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, prompt_layout, mode)
+        family = make_basis(basis, grid_size, spline_order, grid_range)
+        self.edges = DenseEdges(out_channels, in_channels * self.shape.taps, family)
+
+
+class MetaKANConv2d(_Conv2d):
+    """A convolutional KAN layer with generated edge numbers: one prompt a kernel tap, input and output channel.
+
+    Shape: ``(batch, in_channels, height, width)`` to ``(batch, out_channels, height', width')``.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding: as in `torch.nn.Conv2d`.
+        meta_learner: the meta-learner to use, shared with other layers; by default the layer makes its own.
+        grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        prompt_dim, hidden_dim, meta_activation, init: see `metakan.MetaLearner`.
+        prompt_layout: "per_edge": a prompt gives the numbers of one tap's edge function. "released": the generated
+            numbers of an input and output channel are read in a flat order, as in the released code, so that with
+            a 3x3 kernel and nine numbers one prompt gives the 3x3 kernel of one basis function.
+        mode: "tiled", "materialized" or "auto".
+        register: False if the meta-learner is registered elsewhere, so that a state dict names it once.
+
+    Raises:
+        ValueError, TypeError: for a bad argument, or an input of another shape or dtype.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int] = 3,
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 1,
+        meta_learner: MetaLearner | None = None,
+        grid_size: int = 5,
+        spline_order: int = 3,
+        basis: str | Basis = "bspline",
+        prompt_dim: int = 1,
+        hidden_dim: int = 32,
+        meta_activation: str = "relu",
+        grid_range: tuple[float, float] = (-1, 1),
+        prompt_layout: str = "per_edge",
+        init: str = "scaled",
+        mode: str = "auto",
+        register: bool = True,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, prompt_layout, mode)
+        family = make_basis(basis, grid_size, spline_order, grid_range)
+        if prompt_layout == "released" and not family.linear:
+            raise ValueError(f"prompt_layout: found 'released' with basis {family.name!r}, expected 'per_edge'")
+        if meta_learner is None:
+            meta_learner = MetaLearner(
+                prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains
+            )
+        self.edges = MetaEdges(out_channels, in_channels * self.shape.taps, family, meta_learner, register)
+
+    @property
+    def prompts(self) -> nn.Parameter:
+        """The prompts, ``(out_channels, in_channels * taps, prompt_dim)``."""
+        return self.edges.prompts
+
+    @property
+    def meta_learner(self) -> MetaLearner:
+        return self.edges.meta_learner
+
+    @torch.no_grad()
+    def materialize(self) -> KANConv2d:
+        """Return a dense layer with the same values, on the same device and in the same dtype."""
+        shape = self.shape
+        dense = KANConv2d(
+            self.in_channels,
+            self.out_channels,
+            shape.kernel_size,
+            stride=shape.stride,
+            padding=shape.padding,
+            basis=self.basis,
+            prompt_layout=shape.prompt_layout,
+            mode=self.mode,
+        ).to(self.prompts)
+        dense.edges.weight.copy_(self.numbers())
+        return dense.train(self.training)

@@ -1,0 +1,142 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from . import checks
+from .bases import Basis, make_basis
+from .engine import evaluate
+from .engine.shape import FullyConnected
+from .layer import DenseEdges, MetaEdges
+from .meta_learner import MetaLearner
+
+
+class _Linear(nn.Module):
+    """``y_o = sum_i phi_oi(x_i)`` for ``x (..., in_features)``, giving ``(..., out_features)``."""
+
+    edges: DenseEdges | MetaEdges
+
+    def __init__(self, in_features: int, out_features: int, mode: str):
+        super().__init__()
+        self.in_features = checks.integer("in_features", in_features)
+        self.out_features = checks.integer("out_features", out_features)
+        self.mode = checks.choice("mode", mode, checks.MODES)
+        self.mode_used: str | None = None
+
+    @property
+    def basis(self) -> Basis:
+        return self.edges.basis
+
+    def forward(self, x: Tensor) -> Tensor:
+        checks.features(type(self).__name__, x, self.in_features, -1, self.edges.parameter)
+        rows = x.reshape(-1, self.in_features) if x.dim() != 2 else x
+        y, self.mode_used = evaluate(rows, self.edges.source(), self.basis, FullyConnected(), self.mode)
+        return y.view(*x.shape[:-1], self.out_features) if x.dim() != 2 else y
+
+    def numbers(self) -> Tensor:
+        """Return the numbers of every edge function, ``(out_features, in_features, n_b)``."""
+        return self.edges.numbers()
+
+    def edge_functions(self, t: Tensor) -> Tensor:
+        """Return ``phi_oi(t)`` for points ``t (n,)`` as ``(out_features, in_features, n)``."""
+        numbers = self.numbers()
+        if self.basis.linear:
+            return numbers @ self.basis.features(t, dim=0)
+        singles = numbers.flatten(0, 1).unsqueeze(1)
+        return self.basis.edge_sum(t.unsqueeze(1), singles).t().view(*numbers.shape[:2], -1)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, basis={self.basis.name!r}"
+
+
+class KANLinear(_Linear):
+    """A dense KAN layer: every edge has its own ``n_b`` trainable numbers (Liu et al., 2024).
+
+    Shape: ``(..., in_features)`` to ``(..., out_features)``.
+
+    Args:
+        in_features, out_features: widths.
+        grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        mode: "tiled", "materialized" or "auto"; see `metakan.MetaKAN`.
+
+    Raises:
+        ValueError, TypeError: for a bad argument, or an input of another width or dtype.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        grid_size: int = 5,
+        spline_order: int = 3,
+        basis: str | Basis = "bspline",
+        grid_range: tuple[float, float] = (-1, 1),
+        mode: str = "auto",
+    ):
+        super().__init__(in_features, out_features, mode)
+        family = make_basis(basis, grid_size, spline_order, grid_range)
+        self.edges = DenseEdges(out_features, in_features, family)
+
+
+class MetaKANLinear(_Linear):
+    """A KAN layer whose edge numbers are generated from one prompt an edge by a meta-learner (MetaKAN, 2025).
+
+    Shape: ``(..., in_features)`` to ``(..., out_features)``.
+
+    Args:
+        in_features, out_features: widths.
+        meta_learner: the meta-learner to use, shared with other layers; by default the layer makes its own from
+            ``prompt_dim``, ``hidden_dim``, ``meta_activation`` and ``init``.
+        grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        prompt_dim, hidden_dim, meta_activation, init: see `metakan.MetaLearner`.
+        mode: "tiled", "materialized" or "auto"; see `metakan.MetaKAN`.
+        register: False if the meta-learner is registered elsewhere, so that a state dict names it once.
+
+    Raises:
+        ValueError, TypeError: for a bad argument, or an input of another width or dtype.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        meta_learner: MetaLearner | None = None,
+        grid_size: int = 5,
+        spline_order: int = 3,
+        basis: str | Basis = "bspline",
+        prompt_dim: int = 1,
+        hidden_dim: int = 32,
+        meta_activation: str = "relu",
+        grid_range: tuple[float, float] = (-1, 1),
+        init: str = "scaled",
+        mode: str = "auto",
+        register: bool = True,
+    ):
+        super().__init__(in_features, out_features, mode)
+        family = make_basis(basis, grid_size, spline_order, grid_range)
+        if meta_learner is None:
+            meta_learner = MetaLearner(
+                prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains
+            )
+        self.edges = MetaEdges(out_features, in_features, family, meta_learner, register)
+
+    @property
+    def prompts(self) -> nn.Parameter:
+        """The prompts, ``(out_features, in_features, prompt_dim)``."""
+        return self.edges.prompts
+
+    @property
+    def meta_learner(self) -> MetaLearner:
+        return self.edges.meta_learner
+
+    @torch.no_grad()
+    def materialize(self) -> KANLinear:
+        """Return a dense layer with the same values, on the same device and in the same dtype."""
+        dense = KANLinear(self.in_features, self.out_features, basis=self.basis, mode=self.mode)
+        dense = dense.to(self.prompts)
+        dense.edges.weight.copy_(self.numbers())
+        return dense.train(self.training)

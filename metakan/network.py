@@ -1,0 +1,127 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from . import checks
+from .bases import Basis, make_basis
+from .clustering import assign_layers
+from .linear import KANLinear, MetaKANLinear
+from .meta_learner import MetaLearner
+
+
+class _Network(nn.Module):
+    """A stack of layers; ``(..., width[0])`` to ``(..., width[-1])``."""
+
+    layers: nn.ModuleList
+
+    @property
+    def mode_used(self) -> str | None:
+        """How the last forward evaluated the layers, e.g. "tiled" or "materialized+tiled"; None before it."""
+        used = {layer.mode_used for layer in self.layers} - {None}
+        return "+".join(sorted(used)) if used else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class KAN(_Network):
+    """A dense Kolmogorov-Arnold network, evaluated by the same engine as `MetaKAN` (Liu et al., 2024).
+
+    Shape: ``(..., width[0])`` to ``(..., width[-1])``.
+
+    Args:
+        width: widths of the layers, inputs and outputs included.
+        grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        mode: see `MetaKAN`.
+
+    Raises:
+        ValueError, TypeError: for a bad argument, or an input of another width or dtype.
+    """
+
+    def __init__(
+        self,
+        width: Sequence[int],
+        *,
+        grid_size: int = 5,
+        spline_order: int = 3,
+        basis: str | Basis = "bspline",
+        grid_range: tuple[float, float] = (-1, 1),
+        mode: str = "auto",
+    ):
+        super().__init__()
+        self.width = checks.widths("width", width)
+        family = make_basis(basis, grid_size, spline_order, grid_range)
+        self.basis = family
+        self.layers = nn.ModuleList(
+            KANLinear(ins, outs, basis=family, mode=mode)
+            for ins, outs in zip(self.width[:-1], self.width[1:], strict=True)
+        )
+
+
+class MetaKAN(_Network):
+    """A Kolmogorov-Arnold network whose edge numbers are generated from prompts by shared meta-learners.
+
+    An edge function is ``phi_oi(t) = w_oi . b(t)`` with ``w_oi = s * M_c(z_oi)``: z the edge's prompt, M_c the
+    meta-learner of the layer's cluster and s the constant fan-in**-0.5 (1 with ``init="released"``). See "Improving
+    Memory Efficiency for Training KANs via Meta Learning" (MetaKAN, 2025).
+
+    Shape: ``(..., width[0])`` to ``(..., width[-1])``.
+
+    Args:
+        width: widths of the layers, inputs and outputs included.
+        grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        prompt_dim, hidden_dim, meta_activation: see `metakan.MetaLearner`.
+        num_clusters: number of meta-learners; 1 shares one, ``len(width) - 1`` gives each layer its own.
+        clustering: see `metakan.assign_layers`.
+        mode: "tiled" generates basis and numbers tile by tile and recomputes them in backward, keeping nothing larger
+            than the layer's inputs; "materialized" is the plain definition in differentiable operations; "auto"
+            chooses by the bytes that the plain form would keep. ``mode_used`` says what ran.
+        init: "scaled" or "released"; see `metakan.MetaLearner.reset_parameters`.
+
+    Raises:
+        ValueError, TypeError: for a bad argument, or an input of another width or dtype.
+    """
+
+    def __init__(
+        self,
+        width: Sequence[int],
+        *,
+        grid_size: int = 5,
+        spline_order: int = 3,
+        basis: str | Basis = "bspline",
+        prompt_dim: int = 1,
+        hidden_dim: int = 32,
+        num_clusters: int = 1,
+        clustering: str | Sequence[int] = "kmeans_width",
+        meta_activation: str = "relu",
+        grid_range: tuple[float, float] = (-1, 1),
+        mode: str = "auto",
+        init: str = "scaled",
+    ):
+        super().__init__()
+        self.width = checks.widths("width", width)
+        family = make_basis(basis, grid_size, spline_order, grid_range)
+        self.basis = family
+        self.clusters = assign_layers(self.width[1:], checks.integer("num_clusters", num_clusters), clustering)
+        self.meta_learners = nn.ModuleList(
+            MetaLearner(prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains)
+            for _ in range(max(self.clusters) + 1)
+        )
+        self.layers = nn.ModuleList(
+            MetaKANLinear(
+                ins, outs, meta_learner=self.meta_learners[cluster], basis=family, mode=mode, register=False
+            )
+            for ins, outs, cluster in zip(self.width[:-1], self.width[1:], self.clusters, strict=True)
+        )
+
+    def materialize(self) -> KAN:
+        """Return a dense `KAN` with the same values, on the same device and in the same dtype."""
+        dense = KAN(self.width, basis=self.basis)
+        dense.layers = nn.ModuleList(layer.materialize() for layer in self.layers)
+        return dense.train(self.training)

@@ -1,0 +1,33 @@
+"""Every rule of the contract for every method that is discovered: a new folder is tested without an edit here."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from kanbench import baselines, check, paths
+
+METHODS = {method.name: method for found in baselines.discover().values() for method in found.methods.values()}
+
+
+@cache
+def subject(name: str) -> check.Subject:
+    return check.Subject(METHODS[name])
+
+
+@pytest.mark.parametrize("rule", check.RULES)
+@pytest.mark.parametrize("name", METHODS)
+def test_rule(name, rule):
+    result = check.check_rule(subject(name), rule)
+    if result.ok is None:
+        pytest.skip(result.message)
+    assert result.ok, f"{name}: {rule} is broken: {result.message}"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_references_hold_what_is_cited(name):
+    entries = re.findall(r"^@\w+\{([^,]+),", (paths.root() / "paper_figures/references.bib").read_text(), re.MULTILINE)
+    assert len(entries) == len(set(entries))
+    assert METHODS[name].cite["key"] in entries

@@ -1,0 +1,87 @@
+"""The MetaKAN baselines: counts of either sharing, groups, and the released formulation against the package."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kanbench import baselines, build, measure, seeds
+from kanbench.task import Problem
+
+IMAGES = Problem("classification", inputs=784, outputs=10)
+SMALL = Problem("function_fitting", inputs=3, outputs=2)
+
+
+def made(name: str, problem: Problem, **overrides):
+    """Return the module and a model of a method."""
+    method = baselines.discover()[name.partition("-")[0]].methods[name]
+    settings = baselines.resolve(method, problem.family, overrides)
+    with seeds.seeded(0, "initialisation"):
+        return build.load_model_module(method.baseline), build.build(method, settings, problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "clusters", "expected"),
+    [
+        ("metakan-relu", {"num_clusters": 1}, (25_408, 361)),
+        ("metakan-linear", {"num_clusters": "per_layer"}, (25_408, 2 * 361)),
+        ("metakan_released-relu", {}, (25_408, 2 * 361)),
+        ("metakan_released-affine", {}, (25_408, 2 * 361)),
+    ],
+)
+def test_prompts_and_meta_learners_are_counted_apart(name, clusters, expected):
+    module, model = made(name, IMAGES, hidden_width=32, depth=1, hidden_dim=32, **clusters)
+    groups = build.parameter_groups(module, model, {})
+    counts = measure.count_parameters(model, groups)
+    assert counts["groups"] == dict(zip(("prompts", "meta_learners"), expected, strict=True))
+    assert counts["trainable"] == counts["total"] == sum(expected)
+    assert [prompts.shape for prompts in module.prompts(model)] == [(32, 784, 1), (10, 32, 1)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "released"),
+    [("metakan-relu", "metakan_released-relu"), ("metakan-linear", "metakan_released-affine")],
+)
+def test_the_released_formulation_computes_what_the_package_computes(ours, released):
+    axes = {"hidden_width": 4, "depth": 1, "hidden_dim": 8, "prompt_dim": 2}
+    module, theirs = made(released, SMALL, **axes)
+    _, model = made(ours, SMALL, num_clusters="per_layer", init="released", **axes)
+    theirs, model = theirs.double(), model.double()
+    with torch.no_grad():
+        for layer, learner, source in zip(model[1].layers, model[1].meta_learners, list(theirs)[1:], strict=True):
+            layer.prompts.copy_(source.prompts.view_as(layer.prompts))
+            learner.hidden.load_state_dict(source.meta_learner[0].state_dict())
+            learner.output.load_state_dict(source.meta_learner[2].state_dict())
+    x = 3 * torch.rand(50, 3, dtype=torch.float64) - 1.5
+    torch.testing.assert_close(model(x), theirs(x), atol=1e-6, rtol=0)
+
+
+def test_the_released_initialisation_is_xavier_normal_with_zero_biases():
+    _, model = made("metakan_released-relu", IMAGES, hidden_width=32, depth=1, hidden_dim=64)
+    layer = model[1]
+    assert layer.prompts.std().item() == pytest.approx((2 / (1 + 784 * 32)) ** 0.5, rel=0.02)
+    assert layer.meta_learner[2].weight.std().item() == pytest.approx((2 / (64 + 9)) ** 0.5, rel=0.15)
+    assert not layer.meta_learner[0].bias.any()
+    assert not layer.meta_learner[2].bias.any()
+
+
+def test_generated_weights_and_hidden_values_are_kept_for_backward():
+    _, model = made("metakan_released-relu", IMAGES, hidden_width=32, depth=1, hidden_dim=32)
+    x = torch.rand(1, 784, requires_grad=True)
+    saved = measure.saved_for_backward(model, lambda: model(x).sum(), [x])
+    assert saved >= 4 * 25_408 * (9 + 32), "n_b generated numbers and hidden_dim hidden values a prompt"
+
+
+@pytest.mark.parametrize("name", ["metakan-relu", "tiled_kan"])
+def test_the_record_says_which_mode_ran(name):
+    module, model = made(name, SMALL, mode="materialized", hidden_width=4, depth=1)
+    model(torch.rand(2, 3))
+    assert module.describe(model) == {"mode": "materialized"}
+
+
+@pytest.mark.parametrize("name", ["metakan-relu", "tiled_kan"])
+def test_edge_functions_add_up_to_the_layer(name):
+    module, model = made(name, SMALL, hidden_width=4, depth=1)
+    x = torch.rand(6, 3)
+    values = [module.edge_functions(model, 0)(x[:, i])[:, i] for i in range(3)]
+    torch.testing.assert_close(model[1].layers[0](x), sum(values).T, atol=1e-5, rtol=0)

@@ -1,0 +1,57 @@
+"""The invented record set of these tests, and the option that rewrites the golden files."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from pathlib import Path
+
+import pytest
+
+from kanbench import frame as frames
+
+RECORDS = Path(__file__).resolve().parents[1] / "data" / "records.jsonl"
+GOLDEN = RECORDS.parent / "golden"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/data/golden and print the difference")
+
+
+@pytest.fixture(scope="session")
+def committed():
+    """The committed records; not to be changed."""
+    return frames.read_records(RECORDS)
+
+
+@pytest.fixture
+def records(committed) -> list[dict]:
+    """The records, free to be changed."""
+    return copy.deepcopy(committed)
+
+
+@pytest.fixture(scope="session")
+def frame(committed):
+    """The records frame; not to be changed."""
+    return frames.to_frame(copy.deepcopy(committed))
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with tests/data/golden/<name>, or rewrite that file."""
+
+    def _compare(name: str, text: str) -> None:
+        file = GOLDEN / name
+        expected = file.read_text(encoding="utf-8") if file.is_file() else ""
+        difference = "".join(
+            difflib.unified_diff(expected.splitlines(True), text.splitlines(True), "golden", "now", n=0)
+        )
+        if request.config.getoption("--update-golden", default=False):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            print(difference)
+            return
+        hint = "where the change is meant: pytest tests/rendering --update-golden"
+        assert not difference, f"{name} has changed; {hint}\n{difference[:2000]}"
+
+    return _compare

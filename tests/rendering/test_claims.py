@@ -1,0 +1,203 @@
+"""Verdicts follow from the records, and from nothing else."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import yaml
+
+from kanbench import claims
+from kanbench import frame as frames
+from kanbench.errors import InvalidInput
+
+
+def evaluated(records) -> dict[str, claims.Outcome]:
+    return {outcome.id: outcome for outcome in claims.evaluate(claims.load(), frames.to_frame(records))}
+
+
+@pytest.fixture(scope="module")
+def outcomes(committed):
+    return evaluated(copy.deepcopy(committed))
+
+
+def test_every_claim_of_the_file_has_an_outcome(outcomes):
+    declared = claims.load()
+    assert list(outcomes) == [claim["id"] for claim in declared]
+    assert len(declared) >= 15
+    allowed = {"holds", "in part", "fails", "undecided", "no records"}
+    assert {outcome.verdict for outcome in outcomes.values()} <= allowed
+    assert all(outcome.reason for outcome in outcomes.values())
+
+
+def test_counted_ratios_are_the_counts(outcomes):
+    digits = outcomes["parameters-classification"]
+    assert digits.estimate == digits.low == digits.high == pytest.approx(2729 / 23680)
+    assert (digits.n_ok, digits.n_planned, digits.verdict) == (6, 6, "holds")
+    functions = outcomes["parameters-function-fitting"]
+    assert functions.low > 1
+    assert functions.verdict == "fails"
+    assert outcomes["small-networks"].verdict == "holds"
+
+
+def test_a_paired_claim_counts_its_failures(outcomes):
+    fitting = outcomes["accuracy-function-fitting"]
+    assert (fitting.n_ok, fitting.n_planned) == (15, 16)  # the reference diverged once
+    assert fitting.low == 0  # with two seeds, one lost pair makes the task's median infinite
+    assert fitting.estimate < fitting.high < 1.1
+    assert "8 tasks" in fitting.interval
+    assert fitting.verdict == "holds"
+
+
+def test_too_few_independent_values_leave_a_claim_undecided(outcomes):
+    pde = outcomes["accuracy-pde"]
+    assert (pde.verdict, pde.comparison) == ("undecided", "undecided")
+    assert "2 seeds" in pde.reason
+
+
+def test_p_values_are_adjusted_inside_their_family(outcomes):
+    family = [o for o in outcomes.values() if o.family == "accuracy"]
+    assert len(family) == 3
+    smallest = min(family, key=lambda o: o.p_value)
+    assert smallest.p_holm == pytest.approx(min(1.0, 3 * smallest.p_value))
+    assert all(o.p_holm >= o.p_value for o in family)
+
+
+def test_without_records_the_verdict_says_which_experiment_supplies_them(records):
+    only_functions = [r for r in records if "E5" not in r["experiments"]]
+    outcome = evaluated(only_functions)["accuracy-classification"]
+    assert outcome.verdict == "no records"
+    assert "only=E5" in outcome.reason
+    assert math.isnan(outcome.estimate)
+    assert evaluated([])["parameters-pde"].verdict == "no records"
+
+
+def test_what_a_machine_cannot_measure_is_told_apart_from_missing_runs(outcomes):
+    measured = outcomes["memory-measured"]
+    assert measured.verdict == "no records"
+    assert "could not measure" in measured.reason
+
+
+def change(records, method, action):
+    for record in records:
+        if record["spec"]["method"]["name"] == method and record["metrics"]["selected"]:
+            action(record)
+    return records
+
+
+def worsen(record):
+    test = record["metrics"]["selected"]["test"]
+    name = record["metric"]
+    test[name] = 1 - 3 * (1 - test[name]) if record["goal"] == "max" else 3 * test[name]
+
+
+def without_failures(records):
+    for record in records:
+        if record["status"] in ("diverged", "timed_out"):
+            record["status"] = "skipped"
+    return records
+
+
+def test_verdicts_turn_when_the_records_do(records):
+    outcomes = evaluated(without_failures(copy.deepcopy(records)))
+    assert outcomes["accuracy-function-fitting"].verdict == "holds"
+    changed = evaluated(change(without_failures(records), "metakan-relu", worsen))
+    for name in ("accuracy-function-fitting", "wins-function-fitting"):
+        assert changed[name].verdict == "fails", name
+        assert changed[name].estimate != outcomes[name].estimate
+    before = outcomes["accuracy-function-fitting"].estimate
+    assert changed["accuracy-function-fitting"].estimate == pytest.approx(3 * before)
+    assert (
+        changed["accuracy-classification"].verdict == "undecided"
+    )  # six seeds are not enough for Holm inside a family of three
+    assert changed["parameters-pde"] == outcomes["parameters-pde"]
+
+
+def test_counts_in_the_records_decide_the_claims_on_counts(records, outcomes):
+    def shrink(record):
+        record["parameters"]["trainable"] //= 100
+
+    changed = evaluated(change(records, "efficient_kan", shrink))["parameters-classification"]
+    assert outcomes["parameters-classification"].verdict == "holds"
+    assert changed.verdict == "fails"
+    assert changed.estimate == pytest.approx(2729 / 236)
+
+
+def test_failures_of_a_method_lose_the_comparison(records):
+    def fail(record):
+        record["status"], record["reason"] = "diverged", "not finite"
+
+    changed = evaluated(change(records, "metakan-relu", fail))["accuracy-function-fitting"]
+    assert changed.estimate == math.inf
+    assert changed.verdict == "fails"
+    assert changed.n_ok == 0
+    assert changed.as_dict()["estimate"] == "infinite"
+
+
+def test_the_same_records_give_the_same_outcome_in_any_order(records, outcomes):
+    again = evaluated(list(reversed(records)))
+    assert {k: v.as_dict() for k, v in again.items()} == {k: v.as_dict() for k, v in outcomes.items()}
+
+
+def declared(**changes) -> dict:
+    claim = {
+        "id": "x",
+        "statement": "s",
+        "source": "t",
+        "claimed": "c",
+        "experiment": "E1",
+        "direction": "lower",
+        "criterion": {"kind": "threshold", "metric": "error", "method": "mlp", "at_most": 0.03},
+    }
+    return {"families": {"f": "why"}, "claims": [{**claim, **changes}]}
+
+
+def outcome_of(frame, tmp_path, **changes) -> claims.Outcome:
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(declared(**changes)))
+    return claims.evaluate(claims.load(tmp_path / "claims.yaml"), frame)[0]
+
+
+def test_a_threshold_is_held_against_each_run(frame, tmp_path):
+    found = outcome_of(frame, tmp_path)
+    assert found.verdict == "in part"
+    assert (found.n_ok, found.n_planned) == (15, 16)
+    assert (
+        outcome_of(frame, tmp_path, criterion={**declared()["claims"][0]["criterion"], "at_most": 9.0}).verdict
+        == "holds"
+    )
+
+
+def test_equivalence_and_superiority_are_asked_for_by_name(records, tmp_path):
+    frame = frames.to_frame(without_failures(records))
+    base = {"kind": "paired_ratio", "metric": "error", "method": "metakan-relu", "reference": "mlp", "margin": 0.2}
+    better = outcome_of(frame, tmp_path, criterion={**base, "expect": "better"})
+    assert (better.comparison, better.verdict) == ("better", "holds")
+    assert outcome_of(frame, tmp_path, criterion={**base, "expect": "equivalent"}).verdict == "fails"
+    close = outcome_of(frame, tmp_path, criterion={**base, "expect": "equivalent", "reference": "efficient_kan"})
+    assert (close.comparison, close.verdict) == ("equivalent", "holds")
+
+
+def test_everything_wrong_in_the_file_is_named_at_once(tmp_path):
+    content = declared(famil="f", criterion={"kind": "paired_ratio", "metric": "error", "methood": "mlp"})
+    content["claims"].append({**declared()["claims"][0], "family": "g"})
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InvalidInput) as refused:
+        claims.load(tmp_path / "claims.yaml")
+    text = str(refused.value)
+    assert "unknown key 'famil'" in text
+    assert "did you mean 'family'?" in text
+    assert "unknown key 'methood'" in text
+
+
+def test_what_the_schema_cannot_say_is_checked_too(tmp_path):
+    content = declared(criterion={"kind": "paired_ratio", "metric": "error", "method": "mlp"})
+    content["claims"].append({**declared()["claims"][0], "family": "g"})
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InvalidInput) as refused:
+        claims.load(tmp_path / "claims.yaml")
+    keys = [finding.key for finding in refused.value.findings]
+    assert keys == [f"claims.0.criterion.{key}" for key in ("expect", "margin", "reference")] + [
+        "claims.1.id",
+        "claims.1.family",
+    ]

@@ -1,0 +1,153 @@
+"""One page, offline, from which every number leads to its runs."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+
+import pytest
+from conftest import RECORDS
+
+from kanbench import claims, recipes, render, report
+from kanbench.frame import read_records
+
+
+class Page(HTMLParser):
+    """Collects tags with their attributes, and the text of scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.scripts, self.depth = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.depth.append(tag)
+
+    def handle_data(self, data):
+        if self.depth and self.depth[-1] == "script":
+            self.scripts.append(data)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "report.html"
+    assert report.report(RECORDS, path) == path
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def embedded(page):
+    return json.loads(next(s for s in page.scripts if s.lstrip().startswith("[")))
+
+
+def test_every_run_is_in_the_page_with_its_whole_record(embedded, committed, text):
+    assert len(embedded) == len(committed)
+    for shown, record in zip(embedded, committed, strict=True):
+        assert {key: shown[key] for key in record} == record
+        assert f">{record['run']}</button>" in text
+
+
+def test_a_run_carries_the_command_that_repeats_it(embedded):
+    for record in embedded[:20]:
+        words = shlex.split(record["command"])
+        assert words[:5] == ["python", "-m", "kanbench", "train", "--spec"]
+        assert json.loads(words[5]) == record["spec"]
+
+
+def test_nothing_is_loaded_from_elsewhere(page, text):
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed"), tag
+        for name in ("src", "href", "srcset", "data", "action", "poster"):
+            value = attributes.get(name) or ""
+            assert not re.match(r"(?i)\s*(https?:)?//", value), (tag, value)
+            assert not value or value.startswith(("#", "data:")), (tag, value)
+    styles = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+    assert "url(" not in styles
+    assert "@import" not in styles
+    script = page.scripts[-1]
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?://(?!www\.w3\.org)", script)
+
+
+def test_cells_lead_to_the_runs_they_were_computed_from(page, embedded):
+    linked = [attributes["data-runs"] for tag, attributes in page.tags if "data-runs" in attributes]
+    assert len(linked) > 500
+    numbers = {int(part) for entry in linked for part in entry.split()}
+    assert numbers == set(range(len(embedded)))
+
+
+def test_a_ratio_leads_to_the_runs_of_both_sides(text, embedded):
+    cell = re.search(r"<td>feynman \(9 tasks\)</td><td>MLP</td>.*?</tr>", text, re.S).group()
+    runs = re.findall(r'data-runs="([\d ]+)"', cell)[2]
+    methods = {embedded[int(i)]["spec"]["method"]["name"] for i in runs.split()}
+    assert methods == {"mlp", "efficient_kan"}
+
+
+def test_sections_claims_figures_and_tables_are_there(page, text):
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {"overview", "claims", "figures", "tables", "runs", "cite", "record"} <= ids
+    known = recipes.discover().values()
+    images = [a for tag, a in page.tags if tag == "img"]
+    assert len(images) == sum(recipe.kind == "figure" for recipe in known)
+    assert all(a["src"].startswith("data:image/png;base64,") and a["alt"] for a in images)
+    for recipe in known:
+        assert html.escape(recipe.caption, quote=False)[:60] in html.unescape(text).replace(
+            "&", "&amp;"
+        ) or recipe.caption[:40] in html.unescape(text)
+    plain = html.unescape(text)
+    for claim in claims.load():
+        assert claim["statement"] in plain
+        assert claim["source"] in plain
+    for fact in (
+        "166</b> planned",
+        "162</b> ok",
+        "1</b> diverged",
+        "2</b> absent",
+        "commit 0123456789ab",
+        "Example CPU",
+    ):
+        assert fact in plain
+
+
+def test_the_way_to_cite_names_the_record_set(text):
+    record_set = render.RecordSet(RECORDS)
+    assert record_set.digest in text
+    assert html.escape(record_set.citation) in text
+    assert "@software{" in text
+
+
+def test_the_page_follows_light_and_dark(text):
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="color-scheme" content="light dark"' in text
+
+
+def test_a_record_cannot_break_out_of_the_page(tmp_path, committed):
+    file = tmp_path / "records.jsonl"
+    bad = {**committed[0], "reason": "</script><script>alert(1)</script>", "label": "<b>&"}
+    file.write_text(json.dumps(bad) + "\n")
+    path = report.report(file, tmp_path / "report.html")
+    text = path.read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "<b>&</td>" not in text
+    shown = json.loads(next(s for s in Page(text).scripts if s.lstrip().startswith("[")))
+    assert shown[0]["reason"] == bad["reason"]
+
+
+def test_claims_are_written_in_four_formats(tmp_path):
+    paths = render.render_claims(RECORDS, tmp_path)
+    assert [path.name for path in paths] == ["claims.csv", "claims.md", "claims.tex", "claims.json"]
+    content = json.loads(paths[3].read_text())
+    assert len(content["claims"]) == len(claims.load())
+    known = {record["run"] for record in read_records(RECORDS)}
+    first = content["claims"][0]
+    assert set(first["runs"]) <= known
+    assert first["verdict"] in paths[1].read_text()
+    assert paths[0].read_text().splitlines()[0].startswith("id,statement,source,claimed,experiments")

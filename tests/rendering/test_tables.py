@@ -1,0 +1,161 @@
+"""Tables in their three formats, and how runs become cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+
+import pandas as pd
+import pytest
+from conftest import RECORDS
+
+from kanbench import frame as frames
+from kanbench import recipes, render, style, table
+from kanbench.table import Cell, Table
+
+
+@pytest.fixture(scope="module")
+def record_set():
+    return render.RecordSet(RECORDS)
+
+
+@pytest.fixture(scope="module")
+def tables(record_set):
+    known = recipes.discover().values()
+    return {recipe.name: render.make_table(recipe, record_set) for recipe in known if recipe.kind == "table"}
+
+
+@pytest.mark.parametrize("name", ["summary", "parameters_and_memory"])
+def test_golden(tables, golden, name):
+    golden(f"{name}.csv", tables[name].to_csv())
+    golden(f"{name}.md", tables[name].to_markdown())
+    golden(f"{name}.tex", tables[name].to_latex())
+
+
+def test_every_planned_run_is_behind_a_cell_of_the_summary(tables, record_set):
+    behind = {run for row in tables["summary"].rows for cell in row for run in cell.runs}
+    assert behind == set(record_set.frame["run"])
+
+
+def test_no_cell_is_empty_or_a_dash(tables):
+    for made in tables.values():
+        for row in made.rows:
+            for cell in row:
+                assert cell.text.strip() not in ("", "-", "–", "nan", "NaN", "None"), row
+
+
+def test_a_cell_without_an_ok_run_shows_what_became_of_its_runs(tables):
+    markdown = tables["summary"].to_markdown()
+    row = next(line for line in markdown.splitlines() if "I.6.20b" in line and "0 / 2" in line)
+    assert "| absent |" in row
+    assert "0 / 2 (2 absent)" in row
+    assert "1 / 2 (1 diverged)" in markdown
+    assert "1 / 2 (1 timed out)" in markdown
+
+
+def test_floors_are_rows_and_a_method_that_loses_to_one_is_told(tables):
+    data = tables["summary"].data.set_index("label")
+    assert data.loc["floor: affine fit", "median"] == 0.06
+    poisson = data[data["task"] == "poisson dimension=4"]
+    assert poisson.loc["MLP", "floors"] == "not affine fit"
+    assert poisson.loc["MetaKAN (ReLU)", "floors"] == "beats all"
+
+
+def test_ratios_are_those_of_the_counts(tables):
+    row = tables["parameters_and_memory"].data.set_index(["task", "method"]).loc[("digits", "metakan-relu")]
+    assert row["parameters"] == 2729
+    assert row["parameters_to_mlp"] == pytest.approx(2729 / 2410)
+    assert row["parameters_to_efficient_kan"] == pytest.approx(2729 / 23680)
+
+
+def test_the_formats_say_the_same_and_how_to_cite(tables, record_set):
+    made = tables["summary"]
+    records = list(csv.DictReader(io.StringIO(made.to_csv())))
+    latex, markdown = made.to_latex(), made.to_markdown()
+    assert len(records) == len(made.rows) == markdown.count("\n| ") - 2
+    assert latex.count(r"\\") >= len(made.rows)
+    for text in (latex, markdown):
+        assert record_set.digest[:12] in text
+    assert all(
+        command in latex for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", r"\label{tab:summary}")
+    )
+    assert r"\begin{longtable}" in latex
+    assert r"\begin{tabular}" in tables["parameters_and_memory"].to_latex()
+
+
+def test_latex_is_escaped_and_balanced(tables):
+    assert table.escape("50 % of a_b & c^2 {x} ~ \\") == (
+        r"50 \% of a\_b \& c\textasciicircum{}2 \{x\} \textasciitilde{} \textbackslash{}"
+    )
+    for made in tables.values():
+        body = re.sub(r"\\[{}]", "", "\n".join(made.to_latex().splitlines()[2:]))
+        assert body.count("{") == body.count("}")
+
+
+def test_a_row_of_the_wrong_length_is_refused():
+    with pytest.raises(ValueError, match="1 cells under 2 columns"):
+        Table(("a", "b"), ((Cell("x"),),), pd.DataFrame())
+
+
+def test_spread_is_a_range_below_six_seeds_and_an_interval_from_there_on():
+    assert table.spread([3.0], "p") == (3.0, 3.0, 3.0, "single run")
+    assert table.spread([1.0, 2.0, 9.0, math.nan], "p") == (2.0, 1.0, 9.0, "range")
+    middle, low, high, kind = table.spread([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "p")
+    assert (middle, low, high, kind) == (3.5, 1.0, 6.0, "bootstrap 95 %")
+    assert table.spread([], "p")[3] == "no run"
+    assert table.spread_text(2.0, 1.0, 9.0, "range") == "2.00 (1.00 to 9.00)"
+    assert table.spread_text(2.0, 1.0, 9.0, "bootstrap 95 %") == "2.00 [1.00, 9.00]"
+
+
+def test_status_text_counts_every_status():
+    assert table.status_text(["ok", "ok"]) == "2 / 2"
+    assert table.status_text(["ok", "out_of_memory", "diverged", "diverged"]) == "1 / 4 (2 diverged, 1 out of memory)"
+
+
+def test_data_that_are_not_canonical_are_marked(records):
+    for record in records:
+        if record["data"] and record["data"]["name"] == "digits":
+            record["data"]["canonical"] = False
+    recipe = recipes.discover()["summary"]
+    module = recipe.load()
+    made = module.rows(module.data(frames.to_frame(records)))
+    assert "digits †" in {row[0].text for row in made.rows}
+    assert made.notes
+
+
+def test_comparisons_join_methods_without_a_grid_to_every_grid(frame):
+    rows = table.comparisons(frame[frame["task"] == "feynman I.6.20b"])
+    mlp = rows[rows["method"] == "mlp"]
+    assert len(mlp["comparison"].unique()) == 3
+    assert rows.loc[rows["method"] != "mlp", "run"].is_unique
+    best = table.representative(table.comparisons(frame), by="task")
+    assert set(best[best["task"] == "digits"]["method"]) == set(frame[frame["task"] == "digits"]["method"])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.012345, "0.0123"),
+        (98.449, "98.4"),
+        (0.00001234, "1.23e-05"),
+        (25408, "25,408"),
+        (0, "0"),
+        (9.996, "10.0"),
+        (1234.5, "1234"),
+        (math.nan, "not measured"),
+        (math.inf, "infinite"),
+        (-0.5, "-0.500"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value, text):
+    assert style.number(value) == text
+
+
+def test_units():
+    assert style.mebibytes(3 * 2**20) == "3.00"
+    assert style.milliseconds(0.0025) == "2.50"
+    assert [style.count(n) for n in (361, 25769, 3_494_958)] == ["361", "25.8 k", "3.49 M"]
+    assert style.exact(254080) == "254,080"
+    assert [style.short(v) for v in (0.02, 5, 2000, 1e-6)] == ["0.02", "5", "2 k", "1e-6"]

@@ -1,0 +1,160 @@
+"""Profiles a training step: how much memory it takes, phase by phase, and how long it lasts.
+
+Three numbers stand side by side: *measured* by the CUDA allocator where there is a GPU, *simulated* by following every tensor
+of a step without allocating any (so that a step of any size can be simulated on any machine), and *predicted* by the
+closed form that the baseline offers as `memory_model`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from kanbench import build, loop, measure, provenance, seeds
+from kanbench import task as tasks
+from kanbench.errors import Unavailable
+from kanbench.locks import device_lock
+from kanbench.train import lookup
+
+TIMED_STEPS, TIMED_SECONDS = 20, 6.0
+MEMORY_SHARE = 0.5
+"""Largest share of the machine's memory that a step may be simulated to take and still be run on a processor."""
+
+
+def run(spec: Mapping[str, Any], *, exclusive: bool = False) -> dict[str, Any]:
+    """Return the record of a profiled step. Running out of memory is an outcome; what was predicted is kept."""
+    method, info, result = lookup(spec)
+    if result["status"] == "skipped":
+        return result
+    device = torch.device(spec["device"])
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return result | {"status": "skipped", "reason": f"the spec asks for {device}, and torch finds no GPU here"}
+    result["environment"] = provenance.environment(device)
+    result["time"]["exclusive"] = exclusive
+    try:
+        module = build.load_model_module(method.baseline)
+        _predict(spec, method, module, result)
+        if device.type == "cpu" and result["memory"]["simulated_peak_bytes"] > MEMORY_SHARE * psutil.virtual_memory().total:
+            return result | {"reason": "not run: the simulated peak is beyond the memory of this machine"}
+        with device_lock(device, exclusive):
+            _measure(spec, method, module, result, device)
+    except Unavailable as error:
+        result.update(status="skipped", reason=str(error))
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        result.update(status="out_of_memory", reason=str(error).splitlines()[0] if str(error) else "out of memory")
+    return result
+
+
+def _model(spec: Mapping[str, Any], method: Any, problem: tasks.Problem, device: torch.device) -> torch.nn.Module:
+    with seeds.seeded(spec["seed"], "initialisation"):
+        model = build.build(method, spec["method"]["settings"], problem)
+    return model.to(device=device, dtype=getattr(torch, spec["dtype"]))
+
+
+def _simulated_model(spec: Mapping[str, Any], method: Any, problem: tasks.Problem, mode: FakeTensorMode) -> torch.nn.Module:
+    """Return a model whose tensors have shapes and no storage.
+
+    Where a constructor computes with its weights (least squares, for instance), the model is built and then emptied.
+    """
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, spec["dtype"]))
+    try:
+        with mode, seeds.seeded(spec["seed"], "initialisation"):
+            return build.build(method, spec["method"]["settings"], problem)
+    except (RuntimeError, NotImplementedError):
+        model = _model(spec, method, problem, torch.device("cpu"))
+    finally:
+        torch.set_default_dtype(dtype)
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            empty = torch.nn.Parameter(mode.from_tensor(parameter.detach()), requires_grad=parameter.requires_grad)
+            module._parameters[name] = empty
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            module._buffers[name] = mode.from_tensor(buffer)
+    return model
+
+
+def _trainee(spec: Mapping[str, Any], module: Any, model: torch.nn.Module, task: tasks.Task) -> loop.Trainee:
+    groups = build.parameter_groups(module, model, spec["method"]["settings"])
+    optimiser = loop.make_optimiser(groups, spec["training"])
+    return loop.Trainee(model, task, optimiser, build.capability(module, "penalty"))
+
+
+def _predict(spec: Mapping[str, Any], method: Any, module: Any, result: dict[str, Any]) -> None:
+    """Fill in the parameter counts, the simulated peak and the closed form; no tensor is allocated."""
+    settings, device = spec["method"]["settings"], torch.device("cpu")
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode:
+        task = _task(spec, device)
+    model = _simulated_model(spec, method, task.problem, mode)
+    with mode:
+        trainee = _trainee(spec, module, model, task)
+        batch = task.splits["train"]
+        groups = build.parameter_groups(module, trainee.model, settings)
+        result["parameters"] = measure.count_parameters(trainee.model, groups)
+        trainee.step(batch)  # creates the optimiser's state
+        simulated = measure.simulated_peak(trainee.model, trainee.optimiser, lambda: trainee.step(batch), batch)
+        saved = measure.saved_for_backward(trainee.model, lambda: trainee.loss(batch), batch)
+    result["memory"].update(simulated, saved_for_backward_bytes=saved)
+    closed_form = build.capability(module, "memory_model")
+    if closed_form is not None:
+        terms = closed_form(task.problem, settings, spec["task"]["settings"]["batch_size"])
+        result["memory"]["predicted"] = {name: int(size) for name, size in terms.items()}
+
+
+def _task(spec: Mapping[str, Any], device: torch.device) -> tasks.Task:
+    return tasks.load(
+        spec["task"]["name"],
+        spec["task"]["settings"],
+        seed=spec["seed"],
+        dtype=getattr(torch, spec["dtype"]),
+        device=device,
+    )
+
+
+def _measure(spec: Mapping[str, Any], method: Any, module: Any, result: dict[str, Any], device: torch.device) -> None:
+    """Run the step: memory by phase on a GPU, and the time of a step anywhere."""
+    task = _task(spec, device)
+    result.update(data=dict(task.data), selection=dict(task.selection))
+    trainee = _trainee(spec, module, _model(spec, method, task.problem, device), task)
+    batch = task.splits["train"]
+    for number in range(measure.WARM_UP_STEPS):
+        trainee.step(batch, number)
+    describe = build.capability(module, "describe")
+    result["method_info"] = dict(describe(trainee.model)) if describe else {}
+    if device.type == "cuda":
+        result["memory"].update(_phases(trainee, batch, device))
+    timer, started = measure.StepTimer(device), time.perf_counter()
+    steps = measure.WARM_UP_STEPS + TIMED_STEPS
+    while steps > 0 and (time.perf_counter() - started < TIMED_SECONDS or steps > TIMED_STEPS):
+        with timer:
+            trainee.step(batch)
+        steps -= 1
+    result["time"]["step_seconds"] = timer.summary()
+    result["time"]["train_seconds"] = time.perf_counter() - started
+
+
+def _phases(trainee: loop.Trainee, batch: Any, device: torch.device) -> dict[str, Any]:
+    """Return the peak of a whole step, and of its phases apart, as the CUDA allocator sees them."""
+    allocated, reserved = measure.cuda_peak(lambda: trainee.step(batch), device)
+    trainee.optimiser.zero_grad(set_to_none=True)
+    kept: list[torch.Tensor] = []
+    phases = {
+        "forward_bytes": lambda: kept.append(trainee.loss(batch)),
+        "backward_bytes": lambda: kept.pop().backward(),
+        "optimiser_step_bytes": trainee.optimiser.step,
+        "evaluation_bytes": lambda: trainee.task.evaluate(trainee.model, "validation"),
+    }
+    peaks = {name: measure.cuda_peak(action, device)[0] for name, action in phases.items()}
+    return {
+        "peak_allocated_bytes": allocated,
+        "peak_reserved_bytes": reserved,
+        "eval_peak_allocated_bytes": peaks["evaluation_bytes"],
+        "phases": peaks,
+    }
+

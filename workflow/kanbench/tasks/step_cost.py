@@ -1,0 +1,22 @@
+"""Random inputs and labels: nothing to learn, only a step to be measured."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kanbench import seeds
+from kanbench.task import Problem, TensorTask
+from kanbench.tasks.images import classification_metrics
+
+
+def load(info, settings, *, seed, dtype, device, data_root=None) -> TensorTask:
+    """Draw one batch, uniform in [-1, 1], which serves as every split."""
+    problem = Problem(info.family, settings["inputs"], settings["outputs"])
+    random = seeds.generator(seed, "step cost", device)
+    shape = (settings["batch_size"], settings["inputs"])
+    inputs = 2 * torch.rand(shape, generator=random, device=device, dtype=torch.float32) - 1
+    targets = torch.randint(settings["outputs"], shape[:1], generator=random, device=device)
+    splits = dict.fromkeys(("train", "validation", "test"), (inputs.to(dtype), targets))
+    data = {"name": "random batch", "fingerprint": f"seed {seed}", "canonical": True}
+    return TensorTask(info, problem, splits, data, nn.functional.cross_entropy, classification_metrics, {})
