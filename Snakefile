@@ -18,7 +18,7 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        STUDY.folder + "/report.html",
-        STUDY.folder + "/claims.csv",
-        expand(STUDY.folder + "/figures/{figure}.png", figure=FIGURES),
-        expand(STUDY.folder + "/tables/{table}.csv", table=TABLES),
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/claims.csv",
+        expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),

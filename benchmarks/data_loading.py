@@ -3,8 +3,8 @@
     python benchmarks/data_loading.py [--batch-size 1024] [--workers 0] [--repeats 3]
 
 Same network [784, 32, 10], same images, same batch size, same optimiser; only the feeding differs. `DataLoader` runs
-`ToTensor` and `Normalize` for every image, as the usual training script does. Epochs of the two alternate. The goal is
-a ratio of 0.5 at most. Without MNIST on disk (KANBENCH_DATA) random images of the same shape stand in: the work is equal.
+`ToTensor` and `Normalize` for every image, as the usual training script does. Epochs of the two alternate. The goal
+is a ratio of 0.5 at most. Without MNIST on disk (KANBENCH_DATA) random images of its shape stand in, at equal work.
 """
 
 from __future__ import annotations

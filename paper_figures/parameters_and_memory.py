@@ -16,7 +16,7 @@ from kanbench import stats, style, table
 from kanbench.table import Cell, Table
 
 KIND = "table"
-EXPERIMENTS = ["E1", "E2", "E5", "E7", "E8"]
+EXPERIMENTS = ["E1", "E2", "E5", "E7", "E8", "E8grid"]
 CATEGORY = "Memory and speed"
 REFERENCES = {"mlp": "MLP", "efficient_kan": "efficient-KAN", "pykan-fast": "pykan-fast", "tiled_kan": "tiled KAN"}
 QUANTITIES = {"parameters": "parameters.trainable", "peak": "memory.simulated_peak_bytes"}

@@ -1,7 +1,7 @@
 """Peak memory of a training step by category
 
 Simulated peak of one training step after the optimiser state exists, split into what is held at that moment. One panel
-a task family: the comparison with the most methods, the larger network at a tie. The simulation follows every tensor
+a task: the comparison with the most methods, the larger network at a tie. The simulation follows every tensor
 through the dispatcher and needs no GPU; allocator rounding is not part of it.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 from kanbench import style, table
 
 KIND = "figure"
-EXPERIMENTS = ["E1", "E5", "E7", "E8"]
+EXPERIMENTS = ["E1", "E5", "E7", "E8", "E8grid"]
 CATEGORY = "Memory and speed"
 PREFIX = "memory.breakdown."
 PEAK = "memory.simulated_peak_bytes"
@@ -24,7 +24,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row a comparison, method and category: median bytes over seeds; a method not measured has one row."""
     if records[PEAK].isna().all():
         return pd.DataFrame()
-    chosen = table.representative(table.comparisons(records))
+    chosen = table.representative(table.comparisons(records), by="spec.task.name")
     rows = []
     for keys, runs in chosen.groupby(["family", "comparison", "label", "settings", "cell"], dropna=False):
         base = dict(zip(("family", "comparison", "label", "settings"), keys[:4], strict=True))
@@ -62,10 +62,10 @@ def draw(frame: pd.DataFrame):
             text = style.mebibytes(total) if total == total else f"not measured, runs ok: {seeds[bar]}"
             axes.text(start[bar] / style.MIB, position, f" {text}", va="center", fontsize=7.5)
         axes.set(xlabel="simulated peak (MiB)", title=comparison)
-        axes.margins(x=0.12)
+        axes.set_xlim(0, 1.13 * start.max() / style.MIB or 1)
         axes.grid(False, axis="y")
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure
 
 

@@ -1,6 +1,6 @@
 """Time of a training step
 
-Median time of a step with its quartiles, medians over seeds. One panel a task family: the comparison with the most
+Median time of a step with its quartiles, medians over seeds. One panel a task: the comparison with the most
 methods. Filled markers: measured with the device to itself; hollow markers: other runs shared the machine, so that the
 time is an upper bound and not for citation.
 """
@@ -12,7 +12,7 @@ import pandas as pd
 from kanbench import style, table
 
 KIND = "figure"
-EXPERIMENTS = ["E1", "E5", "E7", "E8"]
+EXPERIMENTS = ["E1", "E5", "E7", "E8", "E8grid"]
 CATEGORY = "Memory and speed"
 STEP = "time.step_seconds."
 
@@ -21,7 +21,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row a comparison and method: median and quartiles of the seconds a step takes."""
     if records[f"{STEP}median"].isna().all():
         return pd.DataFrame()
-    chosen = table.representative(table.comparisons(records))
+    chosen = table.representative(table.comparisons(records), by="spec.task.name")
     rows = []
     keys = ["family", "comparison", "label", "settings", "cell"]
     for (family, comparison, label, settings, _), runs in chosen.groupby(keys, dropna=False):

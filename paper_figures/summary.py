@@ -101,7 +101,9 @@ def rows(frame: pd.DataFrame) -> Table:
 def _row(row: pd.Series) -> tuple[Cell, ...]:
     runs = table.run_names(row["runs"])
     task = row["task"] if row["canonical"] else f"{row['task']} †"
-    if math.isnan(row["median"]):
+    if row["status"] == "ok" and math.isnan(row["median"]):
+        value = Cell("not trained", runs)
+    elif math.isnan(row["median"]):
         value = Cell(row["status"].replace("_", " "), runs, badge=row["status"])
     else:
         value = Cell(table.spread_text(row["median"], row["low"], row["high"], row["interval"]), runs, row["median"])

@@ -64,7 +64,7 @@ def test_code_of_a_run_is_its_baseline_its_task_and_the_loop(tiny):
 
 def test_what_the_snakefile_imports_leaves_torch_alone():
     code = (
-        "import sys; from kanbench import cli, commands, config, plan, recipes, resume, collect, status, claims, render, report;"
+        "import sys; from kanbench import cli, config, plan, recipes, resume, collect, status, claims, render, report;"
         "plan.expand(config.load()); print([m for m in ('torch', 'seaborn', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.root(), check=True)

@@ -24,13 +24,17 @@ def commands() -> list[str]:
 
 
 def dry(command: str) -> list[str] | None:
-    """Return the form of a command that shows that it exists without doing its work; None where that is all there is."""
+    """Return a form of a command that shows that it exists and leaves its work undone; None where there is none."""
     words = command.split()
     if words[0] == "make":
         return ["make", "--dry-run", *words[1:]]
     if words[0] == "snakemake":
         # What a published record set renders is tested on a record set of its own.
-        return None if "records=" in command else [sys.executable, "-m", "snakemake", *words[1:], "--dry-run", "--quiet", "all"]
+        return (
+            None
+            if "records=" in command
+            else [sys.executable, "-m", "snakemake", *words[1:], "--dry-run", "--quiet", "all"]
+        )
     if words[:3] == ["python", "-m", "kanbench"]:
         listing = words[3] in ("list", "status", "plan") or "--help" in words
         return [sys.executable, *words[1:]] if listing else [sys.executable, *words[1:4], "--help"]

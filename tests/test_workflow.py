@@ -91,8 +91,12 @@ def test_killed_in_flight_the_same_command_resumes(run, study, tiny):
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen(
-        snakemake("--until", "train"), cwd=study, env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
+        snakemake("--until", "train"),
+        cwd=study,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     runs = study / "results" / "tiny" / "runs"
     deadline = time.monotonic() + 90
@@ -119,9 +123,7 @@ def test_a_record_set_renders_without_torch_and_without_training(run, study):
     for name in ("records.jsonl.gz", "records.csv"):
         (study / "results" / "tiny" / name).rename(reference / name)
     (study / "torch.py").write_text("raise ImportError('torch must not be needed here')\n")
-    done = run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "records=results/reference"], study
-    )
+    done = run([sys.executable, "-m", "snakemake", "--cores", "2", "--config", "records=results/reference"], study)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (reference / "report.html").read_text()
     for line in (reference / "records.csv").read_text().splitlines()[1:]:

@@ -38,7 +38,9 @@ def _config(verb: argparse.ArgumentParser) -> None:
 
 def _inspect(verbs) -> None:
     verb = _verb(verbs, "list", commands.show, "List what there is: methods, tasks, axes, recipes, studies.")
-    verb.add_argument("what", nargs="?", choices=["methods", "tasks", "axes", "recipes", "studies", "all"], default="all")
+    verb.add_argument(
+        "what", nargs="?", choices=["methods", "tasks", "axes", "recipes", "studies", "all"], default="all"
+    )
     verb = _verb(verbs, "plan", commands.plan, "Check a study and print its runs, without running anything.")
     _config(verb)
     verb.add_argument("--json", action="store_true", help="print the specs, one JSON document a line")
@@ -57,7 +59,9 @@ def _work(verbs) -> None:
         verb.add_argument("--spec", required=True, help="the spec as JSON, or @FILE to read it from a file")
         verb.add_argument("--output", required=True, type=Path, help="where the record goes")
         if name == "train":
-            verb.add_argument("--data-root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
+            verb.add_argument(
+                "--data-root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)"
+            )
         verb.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
         verb.add_argument("--exclusive", action="store_true", help="keep other runs off the device")
     verb = _verb(verbs, "data", commands.data, "Check a data set, or download it on explicit request.")

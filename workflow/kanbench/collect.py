@@ -76,7 +76,9 @@ def pack(study: Path, archive: Path) -> int:
     """Write the records below `study` and its plan into one `.tar.gz`; return how many records it holds."""
     files = sorted((study / "runs").rglob("*.json"))
     if not files:
-        raise InvalidInput([Finding(str(study), "", "no records below runs/", "a study that has run", "name its folder")])
+        raise InvalidInput(
+            [Finding(str(study), "", "no records below runs/", "a study that has run", "name its folder")]
+        )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for file in files:

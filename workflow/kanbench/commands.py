@@ -34,8 +34,10 @@ def _methods() -> list[tuple]:
 
 
 def _tasks() -> list[tuple]:
-    return [(t.name, t.label, f"{t.family}, {t.metric}", f"data: {t.data or 'computed'}")
-            for t in taskinfo.discover().values()]
+    return [
+        (t.name, t.label, f"{t.family}, {t.metric}", f"data: {t.data or 'computed'}")
+        for t in taskinfo.discover().values()
+    ]
 
 
 def _axes() -> list[tuple]:
@@ -53,7 +55,9 @@ def _recipes() -> list[tuple]:
 def _studies() -> list[tuple]:
     files = sorted((paths.root() / "workflow/config").glob("*.yaml"))
     studies = [(paths.relative(file), config.load(file)) for file in files]
-    return [(label, f"{len(planning.expand(study).runs)} runs", ", ".join(study.experiments)) for label, study in studies]
+    return [
+        (label, f"{len(planning.expand(study).runs)} runs", ", ".join(study.experiments)) for label, study in studies
+    ]
 
 
 def _planned(options: Namespace) -> planning.Plan:
@@ -68,7 +72,9 @@ def plan(options: Namespace) -> None:
     for run in chosen:
         print(run.text if options.json else f"{','.join(run.experiments):10}{run.name}")
     if not options.json:
-        print(f"{len(chosen)} of {len(planned.runs)} runs of '{planned.study.name}', records below {planned.folder}/runs/")
+        print(
+            f"{len(chosen)} of {len(planned.runs)} runs of '{planned.study.name}', records below {planned.folder}/runs/"
+        )
 
 
 def status(options: Namespace) -> None:
@@ -145,7 +151,9 @@ def _read_spec(given: str, profiled: bool) -> dict:
         problems.append(Finding("--spec", "method.name", name, nearest(name, methods), "correct the name"))
     if not problems and spec["task"]["name"] not in taskinfo.discover():
         name = spec["task"]["name"]
-        problems.append(Finding("--spec", "task.name", name, nearest(name, list(taskinfo.discover())), "correct the name"))
+        problems.append(
+            Finding("--spec", "task.name", name, nearest(name, list(taskinfo.discover())), "correct the name")
+        )
     if not problems and taskinfo.discover()[spec["task"]["name"]].profile != profiled:
         expected = "a task to train" if not profiled else "a task whose step is profiled"
         verb = "train" if profiled else "profile"
@@ -235,7 +243,9 @@ def check_baseline(options: Namespace) -> int:
     unknown = [name for name in options.name if name not in known]
     if unknown:
         step = "create it with `python -m kanbench new-baseline NAME`"
-        raise InvalidInput([Finding("baselines/", n, "no such baseline", nearest(n, list(known)), step) for n in unknown])
+        raise InvalidInput(
+            [Finding("baselines/", n, "no such baseline", nearest(n, list(known)), step) for n in unknown]
+        )
     results = [result for name in options.name or known for result in check.check_baseline(name)]
     return check.report(results)
 

@@ -52,7 +52,9 @@ class Study:
     def data_flags(self) -> str:
         """The arguments of `kanbench data`: nothing is downloaded unless the study says `download: true`."""
         root = self.content.get("data_root")
-        return " ".join((["--root", shlex.quote(root)] if root else []) + (["--download"] if self.content.get("download") else []))
+        return " ".join(
+            (["--root", shlex.quote(root)] if root else []) + (["--download"] if self.content.get("download") else [])
+        )
 
     @property
     def rendering_only(self) -> bool:
@@ -127,16 +129,19 @@ def training(parts: list[Mapping[str, Any] | None], label: str, key: str) -> tup
     problems = []
     if ("steps" in merged) == ("epochs" in merged):
         found = "both" if "steps" in merged else "neither"
-        problems.append(
-            Finding(label, key, f"{found} of steps and epochs", "exactly one", "write `steps` or `epochs`")
-        )
+        problems.append(Finding(label, key, f"{found} of steps and epochs", "exactly one", "write `steps` or `epochs`"))
     if merged["schedule"] == "exponential":
         merged.setdefault("gamma", GAMMA_DEFAULT)
     else:
         merged.pop("gamma", None)
     if merged["optimiser"] == "lbfgs" and merged["batch_size"] is not None:
         problems.append(
-            Finding(label, key, f"lbfgs with batch_size {merged['batch_size']}", "the full batch (null): its line "
-                    "search compares losses of one batch", "set batch_size: null or take adam")
+            Finding(
+                label,
+                key,
+                f"lbfgs with batch_size {merged['batch_size']}",
+                "the full batch (null): its line search compares losses of one batch",
+                "set batch_size: null or take adam",
+            )
         )
     return merged, problems

@@ -99,7 +99,12 @@ class Plan:
             "protocol": PROTOCOL,
             "experiments": {key: value["title"] for key, value in self.study.experiments.items()},
             "runs": {
-                run.name: {"spec": run.spec, "label": run.label, "experiments": run.experiments, "exclusive": run.exclusive}
+                run.name: {
+                    "spec": run.spec,
+                    "label": run.label,
+                    "experiments": run.experiments,
+                    "exclusive": run.exclusive,
+                }
                 for run in self.runs.values()
             },
         }

@@ -16,7 +16,7 @@ import yaml
 from markupsafe import Markup
 
 from kanbench import claims as verdicts
-from kanbench import paths, recipes, render, style
+from kanbench import paths, recipes, render, style, taskinfo
 from kanbench.atomic import write_text
 from kanbench.frame import metric_text
 from kanbench.spec import canonical
@@ -201,8 +201,10 @@ def _embedded(records: Iterable[Mapping[str, Any]]) -> str:
 
 
 def command(spec: Mapping[str, Any]) -> str:
-    """Return the shell line that repeats a run."""
-    return f"python -m kanbench train --spec {shlex.quote(canonical(spec))} --output record.json"
+    """Return the shell line that repeats a run; tasks that only measure a step have a verb of their own."""
+    task = taskinfo.discover().get(spec["task"]["name"])
+    verb = "profile" if task is not None and task.profile else "train"
+    return f"python -m kanbench {verb} --spec {shlex.quote(canonical(spec))} --output record.json"
 
 
 def _bibtex() -> str:

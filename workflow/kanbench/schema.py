@@ -46,9 +46,7 @@ def read_yaml(path: Path, label: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise InvalidInput(
-            [Finding(label, where, problem, "valid YAML with unique keys", "mend that line")]
-        ) from None
+        raise InvalidInput([Finding(label, where, problem, "valid YAML with unique keys", "mend that line")]) from None
 
 
 @cache

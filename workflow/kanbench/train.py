@@ -53,7 +53,7 @@ def run(spec: Mapping[str, Any], *, data_root: Path | None = None, exclusive: bo
 
 
 def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, Any]]:
-    """Return method, task and blank record of a spec; the record says `skipped` where the method declines the family."""
+    """Return method, task and blank record; the record says `skipped` where the method declines the family."""
     methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
     method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
     result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
@@ -108,7 +108,9 @@ def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device
     generator = seeds.generator(spec["seed"], "measurement", device)
     batch = next(subject.task.batches(spec["training"]["batch_size"], generator))
     inputs = [part for part in (batch if isinstance(batch, (tuple, list)) else [batch]) if torch.is_tensor(part)]
-    result = {"saved_for_backward_bytes": measure.saved_for_backward(subject.model, lambda: subject.loss(batch), inputs)}
+    result = {
+        "saved_for_backward_bytes": measure.saved_for_backward(subject.model, lambda: subject.loss(batch), inputs)
+    }
     subject.step(batch)  # creates the optimiser's state
     allocated, reserved = measure.cuda_peak(lambda: subject.step(batch), device)
     evaluated, _ = measure.cuda_peak(lambda: subject.task.evaluate(subject.model, "validation"), device)

@@ -7,6 +7,7 @@ resume.release_stale_lock(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
 PLAN = plan.expand(STUDY)
 PLAN.write()
+RESULTS = STUDY.folder
 RECIPES = recipes.discover()
 FIGURES = [name for name, recipe in RECIPES.items() if recipe.kind == "figure"]
 TABLES = [name for name, recipe in RECIPES.items() if recipe.kind == "table"]

@@ -1,80 +1,84 @@
 rule figure:
     input:
-        records=STUDY.folder + "/records.jsonl.gz",
+        records=f"{RESULTS}/records.jsonl.gz",
         code=lambda wildcards: RECIPES[wildcards.figure].code_files,
     output:
         report(
-            STUDY.folder + "/figures/{figure}.png",
+            f"{RESULTS}/figures/{{figure}}.png",
             caption="../report/recipe.rst",
             category=lambda wildcards: RECIPES[wildcards.figure].category,
             labels=lambda wildcards: {"figure": RECIPES[wildcards.figure].title},
         ),
-        STUDY.folder + "/figures/{figure}.pdf",
-        STUDY.folder + "/figures/{figure}.csv",
+        f"{RESULTS}/figures/{{figure}}.pdf",
+        f"{RESULTS}/figures/{{figure}}.csv",
     log:
-        STUDY.folder + "/logs/figure/{figure}.log",
-    params:
-        caption=lambda wildcards: RECIPES[wildcards.figure].caption,
+        f"{RESULTS}/logs/figure/{{figure}}.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parents[1],
+        caption=lambda wildcards: RECIPES[wildcards.figure].caption,
     shell:
-        "python -m kanbench render --recipe {wildcards.figure} --records {input.records:q} --output {STUDY.folder:q} 2> {log:q}"
+        "python -m kanbench render --recipe {wildcards.figure} --records {input.records:q} --output {params.folder:q} 2> {log:q}"
 
 
 rule table:
     input:
-        records=STUDY.folder + "/records.jsonl.gz",
+        records=f"{RESULTS}/records.jsonl.gz",
         code=lambda wildcards: RECIPES[wildcards.table].code_files,
     output:
         report(
-            STUDY.folder + "/tables/{table}.csv",
+            f"{RESULTS}/tables/{{table}}.csv",
             caption="../report/recipe.rst",
             category=lambda wildcards: RECIPES[wildcards.table].category,
             labels=lambda wildcards: {"table": RECIPES[wildcards.table].title},
         ),
-        STUDY.folder + "/tables/{table}.md",
-        STUDY.folder + "/tables/{table}.tex",
+        f"{RESULTS}/tables/{{table}}.md",
+        f"{RESULTS}/tables/{{table}}.tex",
     log:
-        STUDY.folder + "/logs/table/{table}.log",
-    params:
-        caption=lambda wildcards: RECIPES[wildcards.table].caption,
+        f"{RESULTS}/logs/table/{{table}}.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parents[1],
+        caption=lambda wildcards: RECIPES[wildcards.table].caption,
     shell:
-        "python -m kanbench render --recipe {wildcards.table} --records {input.records:q} --output {STUDY.folder:q} 2> {log:q}"
+        "python -m kanbench render --recipe {wildcards.table} --records {input.records:q} --output {params.folder:q} 2> {log:q}"
 
 
 rule claims:
     input:
-        records=STUDY.folder + "/records.jsonl.gz",
+        records=f"{RESULTS}/records.jsonl.gz",
         claims="paper_figures/claims.yaml",
     output:
         report(
-            STUDY.folder + "/claims.csv",
+            f"{RESULTS}/claims.csv",
             caption="../report/claims.rst",
             category="Claims",
         ),
-        STUDY.folder + "/claims.md",
-        STUDY.folder + "/claims.tex",
-        STUDY.folder + "/claims.json",
+        f"{RESULTS}/claims.md",
+        f"{RESULTS}/claims.tex",
+        f"{RESULTS}/claims.json",
     log:
-        STUDY.folder + "/logs/claims.log",
+        f"{RESULTS}/logs/claims.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "python -m kanbench claims --records {input.records:q} --output {STUDY.folder:q} 2> {log:q}"
+        "python -m kanbench claims --records {input.records:q} --output {params.folder:q} 2> {log:q}"
 
 
 rule report:
     input:
-        records=STUDY.folder + "/records.jsonl.gz",
-        claims=STUDY.folder + "/claims.json",
-        figures=expand(STUDY.folder + "/figures/{figure}.png", figure=FIGURES),
-        tables=expand(STUDY.folder + "/tables/{table}.csv", table=TABLES),
+        records=f"{RESULTS}/records.jsonl.gz",
+        claims=f"{RESULTS}/claims.json",
+        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     output:
-        STUDY.folder + "/report.html",
+        f"{RESULTS}/report.html",
     log:
-        STUDY.folder + "/logs/report.log",
+        f"{RESULTS}/logs/report.log",
     conda:
         "../../environment.yml"
     shell:

@@ -3,10 +3,10 @@ rule data:
         "results/data/{dataset}.txt",
     log:
         "results/data/{dataset}.log",
-    params:
-        flags=STUDY.data_flags,
     conda:
         "../../environment.yml"
+    params:
+        flags=STUDY.data_flags,
     shell:
         "python -m kanbench data {wildcards.dataset:q} {params.flags} --stamp {output:q} 2> {log:q}"
 
@@ -15,18 +15,18 @@ rule profile:
     input:
         lambda wildcards: PLAN.inputs(wildcards.run),
     output:
-        STUDY.folder + "/runs/{run}.json",
+        f"{RESULTS}/runs/{{run}}.json",
+    log:
+        f"{RESULTS}/logs/profile/{{run}}.log",
     wildcard_constraints:
         run=PLAN.profiled,
-    log:
-        STUDY.folder + "/logs/profile/{run}.log",
-    params:
-        spec=lambda wildcards: PLAN.runs[wildcards.run].text,
+    conda:
+        "../../environment.yml"
     threads: workflow.cores
     resources:
         gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
-    conda:
-        "../../environment.yml"
+    params:
+        spec=lambda wildcards: PLAN.runs[wildcards.run].text,
     shell:
         "python -m kanbench profile --spec {params.spec:q} --output {output:q} --threads {threads} --exclusive 2> {log:q}"
 
@@ -35,19 +35,19 @@ rule train:
     input:
         lambda wildcards: PLAN.inputs(wildcards.run),
     output:
-        STUDY.folder + "/runs/{run}.json",
-    wildcard_constraints:
-        run="(?!" + PLAN.profiled + ").+",
+        f"{RESULTS}/runs/{{run}}.json",
     log:
-        STUDY.folder + "/logs/train/{run}.log",
-    params:
-        spec=lambda wildcards: PLAN.runs[wildcards.run].text,
-        flags=lambda wildcards: PLAN.flags(wildcards.run),
+        f"{RESULTS}/logs/train/{{run}}.log",
+    wildcard_constraints:
+        run=f"(?!{PLAN.profiled}).+",
+    conda:
+        "../../environment.yml"
     threads: lambda wildcards: PLAN.threads(wildcards.run, workflow.cores)
     resources:
         gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
-    conda:
-        "../../environment.yml"
+    params:
+        spec=lambda wildcards: PLAN.runs[wildcards.run].text,
+        flags=lambda wildcards: PLAN.flags(wildcards.run),
     shell:
         "python -m kanbench train --spec {params.spec:q} --output {output:q} --threads {threads} {params.flags} 2> {log:q}"
 
@@ -55,15 +55,15 @@ rule train:
 rule collect:
     input:
         PLAN.records(),
-        plan=ancient(STUDY.folder + "/plan.json"),
+        plan=ancient(f"{RESULTS}/plan.json"),
     output:
-        STUDY.folder + "/records.jsonl.gz",
-        STUDY.folder + "/records.csv",
+        f"{RESULTS}/records.jsonl.gz",
+        f"{RESULTS}/records.csv",
     log:
-        STUDY.folder + "/logs/collect.log",
-    params:
-        plan=PLAN.digest,
+        f"{RESULTS}/logs/collect.log",
     conda:
         "../../environment.yml"
+    params:
+        plan=PLAN.digest,
     shell:
         "python -m kanbench collect --plan {input.plan:q} 2> {log:q}"

@@ -160,13 +160,14 @@ class ResidualTask(Task):
     def residual(
         self, model: nn.Module, x: Tensor, directions: Tensor | None = None, *, differentiable: bool = True
     ) -> Tensor:
-        """Return left side minus right side of the equation, shape `(points, 1)`."""
+        """Return left side minus right side of the equation, shape `(points, 1)`; works under `no_grad` too."""
         x = x.detach().requires_grad_(True)
-        u = self.solution(model, x)
-        left = laplacian(u, x, directions, differentiable=differentiable)
-        if self.reaction:
-            left = left + _reaction(u)
-        return left - self.source(x.detach())
+        with torch.enable_grad():
+            u = self.solution(model, x)
+            left = laplacian(u, x, directions, differentiable=differentiable)
+            if self.reaction:
+                left = left + _reaction(u)
+            return left - self.source(x.detach())
 
     def loss(self, model, batch):
         return self.residual(model, *batch).square().mean()
@@ -184,7 +185,7 @@ class ResidualTask(Task):
     def _mean_residual(self, model: nn.Module, x: Tensor) -> float:
         """Return the mean squared residual with the exact Laplacian; no graph outlives its part of the points."""
         total = 0.0
-        with torch.enable_grad(), frozen(model):
+        with frozen(model):
             for part in x.split(RESIDUAL_BATCH):
                 total += self.residual(model, part, differentiable=False).detach().double().square().sum().item()
         return total / len(x)
