@@ -1,8 +1,8 @@
 """Peak memory of a training step against the size of the network
 
-One panel for each size that is swept, all else equal. Lines: simulated peak; markers on a dotted line: the peak that the
-CUDA allocator measured, where there is a GPU. Methods without a grid are dashed lines in the panel of the grid size. A
-cross at the upper edge is a step that ran out of memory.
+One panel for each size that is swept, all else equal. Lines: simulated peak; markers on a dotted line: the peak that
+the CUDA allocator measured, where there is a GPU. Methods without a grid are dashed lines in the panel of the grid
+size. A cross at the upper edge is a step that ran out of memory.
 """
 
 from __future__ import annotations
@@ -92,4 +92,3 @@ def draw(frame: pd.DataFrame):
             style.note(axes, f"not drawn: {unknown} without a simulated peak")
     style.method_legend(figure, labels, columns=3, line=True)
     return figure
-

@@ -104,3 +104,38 @@ def describe(model: nn.Module) -> dict[str, str]:
     """Return which implementation runs."""
     own = isinstance(model[1], EfficientKAN)
     return {"implementation": "own formulation of efficient-kan" if own else "efficient_kan, upstream package"}
+
+
+def memory_terms(problem, settings, batch_size: int) -> dict:
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md)."""
+    grid, order, pairs = settings["grid_size"], settings["spline_order"], list(pairwise(problem.width(settings)))
+    numbers = grid + order
+    layers = [_layer_memory(*pair, grid, order, batch_size, first=not at) for at, pair in enumerate(pairs)]
+    edges = [inputs * outputs for inputs, outputs in pairs]
+    return {
+        "trainable": sum(edges) * (numbers + 2),
+        "largest": max(edges) * numbers,
+        "buffers": sum(inputs for inputs, _ in pairs) * (grid + 2 * order + 1),
+        "layers": layers,
+    }
+
+
+def _layer_memory(inputs: int, outputs: int, grid: int, order: int, batch: int, first: bool) -> dict[str, int]:
+    """Return the bytes of one layer; `moments` are what it holds at those that can be the highest, in elements."""
+    size, edges, numbers = batch * inputs, inputs * outputs, grid + order
+    values = [grid + 2 * order - degree for degree in range(order + 1)]  # splines of each degree
+    weight = edges * numbers
+    if first:  # nothing is differentiated with respect to the batch, so the recursion keeps nothing
+        saved = size * (1 + numbers)
+        moments = [size * (1 + values[0] + 3 * values[1]), saved + weight, size * (1 + numbers) + 3 * weight]
+    else:  # the recursion keeps the splines of each degree and, from the second on, the factors of both halves
+        chain = sum(values[:-1]) + 2 * sum(values[2:]) + 2
+        saved = size * (chain + numbers) + weight
+        moments = [
+            size * (chain + 3 * numbers),
+            saved + weight + size * numbers,
+            size * (chain + numbers) + 3 * weight,
+            size * (chain + 2 * numbers + values[-2] + 1) + weight + edges,
+        ]
+    transient = max(*moments, saved) - saved + batch * outputs
+    return {"gradient": 4 * edges * (numbers + 2), "saved": 4 * saved, "transient": 4 * transient}

@@ -83,3 +83,42 @@ def prompts(model: nn.Module) -> list[Tensor]:
 def describe(model: nn.Module) -> dict[str, str]:
     """Return which implementation runs."""
     return {"implementation": "own formulation of the released MetaKAN"}
+
+
+def memory_terms(problem, settings, batch_size: int) -> dict:
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md)."""
+    pairs, prompt, hidden = list(pairwise(problem.width(settings))), settings["prompt_dim"], settings["hidden_dim"]
+    grid, order = settings["grid_size"], settings["spline_order"]
+    learner = (prompt + 1) * hidden + (hidden + 1) * (grid + order + 1)
+    layers = [_layer_memory(*pair, settings, batch_size, first=not at) for at, pair in enumerate(pairs)]
+    edges = [inputs * outputs for inputs, outputs in pairs]
+    return {
+        "trainable": sum(edges) * prompt + len(pairs) * learner,
+        "largest": max(max(edges) * prompt, hidden * (grid + order + 1)),
+        "buffers": len(pairs) * (grid + 2 * order + 1),
+        "layers": [{**layer, "gradient": layer["gradient"] + 4 * learner} for layer in layers],
+    }
+
+
+def _layer_memory(inputs: int, outputs: int, settings, batch: int, first: bool) -> dict[str, int]:
+    """Return the bytes of one layer; `moments` are what it holds at those that can be the highest, in elements."""
+    grid, order, hidden = settings["grid_size"], settings["spline_order"], settings["hidden_dim"]
+    size, edges, splines, numbers = batch * inputs, inputs * outputs, grid + order, grid + order + 1
+    values = [grid + 2 * order - degree for degree in range(order + 1)]  # splines of each degree
+    relu = settings["meta_activation"] == "relu"
+    generated, inner = edges * numbers, edges * hidden
+    learner_backward = max(2 * inner + generated, 3 * inner if relu else 0, 2 * inner + edges)
+    if first:  # nothing is differentiated with respect to the batch, so the recursion keeps nothing
+        saved = size * numbers + inner
+        moments = [inner + generated + size * (values[0] + 3 * values[1]), saved + generated, learner_backward]
+    else:  # the recursion keeps the splines of each degree and, from the second on, the factors of both halves
+        chain = sum(values[:-1]) + 2 * sum(values[2:]) + 1
+        saved = size * (chain + numbers) + inner + generated
+        moments = [
+            size * (chain + 3 * splines) + inner + generated,
+            saved + generated + size * numbers,
+            size * (chain + 2 * splines + values[-2] + 3) + inner + generated,
+            learner_backward + 2 * size,
+        ]
+    transient = max(*moments, saved, 2 * inner if relu else inner) - saved + batch * outputs
+    return {"gradient": 4 * edges * settings["prompt_dim"], "saved": 4 * saved, "transient": 4 * transient}

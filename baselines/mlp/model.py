@@ -15,3 +15,23 @@ def build(problem, settings) -> nn.Module:
     for inputs, outputs in pairwise(problem.width(settings)):
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[settings["activation"]]()]
     return nn.Sequential(*layers[:-1])
+
+
+def memory_terms(problem, settings, batch_size: int) -> dict:
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md).
+
+    SiLU and GELU keep their argument and the next product its own; ReLU and tanh keep their value, which is the same.
+    """
+    pairs, kept = list(pairwise(problem.width(settings))), 2 if settings["activation"] in ("silu", "gelu") else 1
+    counts, layers = [inputs * outputs + outputs for inputs, outputs in pairs], []
+    for position, (inputs, outputs) in enumerate(pairs):
+        argument = 4 * batch_size * inputs if position else 0  # the batch is there anyway
+        layers.append(
+            {
+                "gradient": 4 * counts[position],
+                "saved": kept * argument,
+                "transient": 4 * counts[position] + argument + 4 * batch_size * outputs,
+            }
+        )
+    largest = max(inputs * outputs for inputs, outputs in pairs)
+    return {"trainable": sum(counts), "largest": largest, "buffers": 0, "layers": layers}

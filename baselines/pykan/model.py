@@ -77,3 +77,48 @@ def edge_functions(model: ContainedKAN, layer: int) -> Callable[[Tensor], Tensor
             return edges(points.unsqueeze(1).expand(-1, edges.in_dim))[2].permute(1, 2, 0)
 
     return evaluate
+
+
+def memory_terms(problem, settings, batch_size: int) -> dict:
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md)."""
+    grid, order, width = settings["grid_size"], settings["spline_order"], problem.width(settings)
+    pairs = list(zip(width[:-1], width[1:], strict=True))
+    edges = [inputs * outputs for inputs, outputs in pairs]
+    layers = [
+        _layer_memory(*pair, settings, batch_size, before=edges[at - 1] if at else 0) for at, pair in enumerate(pairs)
+    ]
+    frozen = [6 * i * o + (grid + 1 + 2 * order) * i + 4 * o for i, o in pairs]  # masks, symbolic maps, grid, nodes
+    return {
+        "trainable": sum(edges) * (grid + order + 2),
+        "largest": max(edges) * (grid + order),
+        "buffers": sum(frozen),
+        "layers": layers,
+        "retained": 12 * batch_size * sum(edges) if settings["save_act"] else 0,
+    }
+
+
+def _layer_memory(inputs: int, outputs: int, settings, batch: int, before: int) -> dict[str, int]:
+    """Return the bytes of one layer; `before` counts the edges of the layer before it, 0 for the first.
+
+    A value an edge and sample is what dominates: the spline's, kept for backward, and several copies.
+    """
+    grid, order, keeps = settings["grid_size"], settings["spline_order"], settings["save_act"]
+    size, edges, numbers = batch * inputs, inputs * outputs, grid + order
+    values = [grid + 2 * order - degree for degree in range(order + 1)]  # splines of each degree
+    wide = batch * edges
+    if before:  # the recursion keeps the splines of each degree twice, and the factors of both halves
+        chain = values[0] // 4 + 2 * sum(values[1:-1]) + numbers + 2 * sum(values[2:])
+    else:
+        chain = 0
+    recorded = 3 * wide if keeps else 0
+    saved = size * (chain + numbers + 2) + wide + recorded
+    held = 0 if keeps else 2 * batch * before  # copies of the layer before, held by the loop over the layers
+    moments = [
+        size * (3 * values[1] + values[0] // 4 if not before else chain + 2 * numbers) + held,
+        size * (chain + numbers + 2) + 5 * wide + held,
+        size * (chain + numbers + 2) + recorded + 4 * wide,
+        size * (chain + numbers + 2) + recorded + wide + 2 * edges * numbers,
+        size * (chain + 3 * numbers) + recorded + edges * (numbers + 2),
+    ]
+    transient = max(*moments, saved) - saved
+    return {"gradient": 4 * edges * (numbers + 2), "saved": 4 * saved, "transient": 4 * transient}

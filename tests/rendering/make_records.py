@@ -47,6 +47,15 @@ TRAINING = {
     "feynman": {"optimiser": "lbfgs", "learning_rate": 1.0, "steps": 25, "batch_size": None},
     "digits": {"optimiser": "adam", "learning_rate": 0.01, "steps": 300, "batch_size": 128},
     "poisson": {"optimiser": "adam", "learning_rate": 0.003, "steps": 300, "batch_size": 64},
+    "step_cost": {"optimiser": "adam", "learning_rate": 0.001, "steps": 1, "batch_size": None},
+}
+UNTRAINED = {
+    "family": "classification",
+    "metric": "cross_entropy",
+    "goal": "min",
+    "selection": None,
+    "metrics": {"last": None, "selected": None, "legacy_best_on_test": None},
+    "curve": [],
 }
 FLOORS = {"best multiple of the boundary factor": {"relative_l2": 0.145}, "affine fit": {"relative_l2": 0.06}}
 ENVIRONMENT = {
@@ -65,6 +74,7 @@ MISHAPS = {
     ("I.30.3", "efficient_kan", 1, 5, 1): ("diverged", "the training loss is not finite at step 17"),
     ("I.26.2", "mlp", 0, None, 1): ("timed_out", "900 s are over at step 12 of 25"),
     ("I.6.20b", "efficient_kan", 0, 20, 3): ("absent", "planned and not run"),
+    ("step_cost", "efficient_kan", 0, 100, 2): ("out_of_memory", "tried to allocate 2.00 GiB"),
     ("I.6.20b", "efficient_kan", 1, 20, 3): ("absent", "planned and not run"),
 }
 
@@ -186,7 +196,7 @@ def quality_of(spec: dict, rng: np.random.Generator) -> dict:
 
 def cost_of(spec: dict, rng: np.random.Generator) -> dict:
     task, method, settings = spec["task"], spec["method"]["name"], spec["method"]["settings"]
-    shapes = {"digits": (64, 10), "poisson": (4, 1)}
+    shapes = {"digits": (64, 10), "poisson": (4, 1), "step_cost": (784, 10)}
     inputs, outputs = shapes.get(task["name"]) or (INPUTS[task["settings"]["formula"]], 1)
     widths = [inputs, *[settings["hidden_width"]] * settings["depth"], outputs]
     grid, hidden = settings.get("grid_size", 5), settings.get("hidden_dim", 32)
@@ -195,7 +205,7 @@ def cost_of(spec: dict, rng: np.random.Generator) -> dict:
     seconds = 2e-4 * (1 + memory["simulated_peak_bytes"] / 2**19) * math.exp(rng.normal(0, 0.05))
     quartiles = {"median": round(seconds, 7), "q25": round(seconds * 0.93, 7), "q75": round(seconds * 1.1, 7)}
     train = round(seconds * spec["training"]["steps"], 4)
-    time = {"step_seconds": quartiles, "train_seconds": train, "exclusive": task["name"] == "digits"}
+    time = {"step_seconds": quartiles, "train_seconds": train, "exclusive": task["name"] in ("digits", "step_cost")}
     return {"parameters": parameters, "memory": memory, "time": time}
 
 
@@ -208,7 +218,7 @@ def record(spec: dict, experiments: list[str]) -> dict:
         "status": "ok",
         "reason": None,
         "label": LABELS[spec["method"]["name"]],
-        **quality_of(spec, rng),
+        **(quality_of(spec, rng) if task["name"] != "step_cost" else UNTRAINED),
         **cost_of(spec, rng),
         "data": {"name": task["name"], "fingerprint": "0" * 64, "canonical": True},
         "floors": FLOORS if task["name"] == "poisson" else {},
@@ -266,6 +276,11 @@ def records() -> list[dict]:
         add("digits", {}, method, settings_of(method, 32, 1, 5), seed, "E5")
     for method, seed in itertools.product(("mlp", "efficient_kan", "metakan-relu", "metakan-linear"), (0, 1)):
         add("poisson", {"dimension": 4}, method, settings_of(method, 16, 2, 5), seed, "E7")
+    measured = ("mlp", "efficient_kan", "tiled_kan", "metakan-relu", "metakan_released-relu")
+    for experiment, widths, grids in (("E8", (64, 512), (5,)), ("E8grid", (64,), (5, 20, 100))):
+        for method, width, grid in itertools.product(measured, widths, grids):
+            if method != "mlp" or grid == grids[0]:
+                add("step_cost", {"batch_size": 128}, method, settings_of(method, width, 2, grid), 0, experiment)
     return list(found.values())
 
 

@@ -64,7 +64,7 @@ def test_peak_memory_adds_up(frame):
     sums = data.groupby(["comparison", "label", "settings"])["bytes"].sum()
     totals = data.groupby(["comparison", "label", "settings"])["simulated_peak_bytes"].first()
     assert (sums - totals).abs().max() < 1e-6
-    assert set(data["family"]) == {"function_fitting", "classification", "pde"}
+    assert {name.split(",")[0] for name in data["comparison"]} > {"digits", "poisson dimension=4", "step_cost"}
     assert set(data["category"]) <= set(style.CATEGORIES)
 
 
@@ -78,6 +78,26 @@ def test_a_method_without_a_measured_peak_is_named(records):
     assert row["seeds"] == "0 / 6 (6 out of memory)"
     texts = [text.get_text() for axes in module.draw(data).axes for text in axes.texts]
     assert any("not measured, runs ok: 0 / 6" in text for text in texts)
+
+
+def test_memory_against_size_shows_both_sweeps_both_peaks_and_what_did_not_fit(records):
+    for record in records:
+        if record["spec"]["task"]["name"] == "step_cost" and record["status"] == "ok":
+            record["memory"]["peak_allocated_bytes"] = record["memory"]["simulated_peak_bytes"] + 512
+    module, data = shown("memory_against_size", frames.to_frame(records))
+    by_size = data.groupby("size")
+    assert sorted(by_size["value"].apply(lambda values: tuple(sorted(set(values.dropna()))))) == [
+        (5, 20, 100),
+        (64, 512),
+    ]
+    assert set(data["panel"]) == {"step_cost, grid_size=5, depth=2", "step_cost, hidden_width=64, depth=2"}
+    lost = data[data["out_of_memory"]].iloc[0]
+    assert (lost["label"], lost["value"]) == ("efficient-KAN", 100)
+    kept = data[~data["out_of_memory"]]
+    assert (kept["measured_peak_bytes"] - kept["simulated_peak_bytes"]).tolist() == [512] * len(kept)
+    figure = module.draw(data)
+    styles = {line.get_linestyle() for axes in figure.axes for line in axes.lines}
+    assert styles >= {"-", ":", "--"}
 
 
 def test_learning_curves_are_medians_over_ok_seeds(frame):
@@ -102,9 +122,9 @@ def test_grid_and_depth_names_what_it_cannot_draw(frame):
 
 def test_step_time_tells_exclusive_runs_apart(frame):
     _, data = shown("step_time", frame)
-    exclusive = data.groupby("family")["exclusive"].all()
-    assert exclusive["classification"]
-    assert not exclusive["pde"]
+    exclusive = data.groupby("comparison")["exclusive"].all()
+    assert exclusive["digits"]
+    assert not exclusive["poisson dimension=4"]
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -2,7 +2,7 @@
 
 Three numbers stand side by side: *measured* by the CUDA allocator where there is a GPU, *simulated* by following every tensor
 of a step without allocating any (so that a step of any size can be simulated on any machine), and *predicted* by the
-closed form that the baseline offers as `memory_model`.
+closed form over the terms that the baseline offers as `memory_terms`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import psutil
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from kanbench import build, loop, measure, provenance, seeds
+from kanbench import build, loop, measure, memory_model, provenance, seeds
 from kanbench import task as tasks
 from kanbench.errors import Unavailable
 from kanbench.locks import device_lock
@@ -101,10 +101,14 @@ def _predict(spec: Mapping[str, Any], method: Any, module: Any, result: dict[str
         simulated = measure.simulated_peak(trainee.model, trainee.optimiser, lambda: trainee.step(batch), batch)
         saved = measure.saved_for_backward(trainee.model, lambda: trainee.loss(batch), batch)
     result["memory"].update(simulated, saved_for_backward_bytes=saved)
-    closed_form = build.capability(module, "memory_model")
+    closed_form = build.capability(module, "memory_terms")
     if closed_form is not None:
-        terms = closed_form(task.problem, settings, spec["task"]["settings"]["batch_size"])
-        result["memory"]["predicted"] = {name: int(size) for name, size in terms.items()}
+        size, kind = spec["task"]["settings"]["batch_size"], torch.device(spec["device"]).type
+        terms = closed_form(task.problem, build.read_only(settings), size)
+        optimiser = spec["training"]["optimiser"]
+        predicted = memory_model.predict(terms, task.problem, size, optimiser=optimiser, device=kind)
+        if predicted is not None:
+            result["memory"]["predicted"] = predicted
 
 
 def _task(spec: Mapping[str, Any], device: torch.device) -> tasks.Task:

@@ -90,6 +90,7 @@ def _write_figure(recipe: recipes.Recipe, record_set: RecordSet, paths: list[Pat
     with style.theme(record_set.labels):
         nothing = shown.empty
         drawn = style.placeholder(recipe.title, record_set.supplied_by(recipe)) if nothing else module.draw(shown)
+        style.settle(drawn)
         for path in paths[:2]:
             style.save(drawn, path)
     write_text(paths[2], shown.to_csv(index=False, lineterminator="\n", float_format="%.6g"))

@@ -89,8 +89,8 @@ def _tells_apart(method: pd.DataFrame, reference: pd.DataFrame, column: str) -> 
 def _side(rows: pd.DataFrame, keys: list[str], metric: str, prefix: str, counted: bool) -> pd.DataFrame:
     side = rows.reindex(columns=keys).copy()
     for key in keys:
-        # Equal keys must compare equal after a merge, and a missing value equals a missing value.
-        side[key] = side[key].map(lambda entry: "" if entry is None or entry != entry else entry).astype(object)
+        if not pd.api.types.is_numeric_dtype(side[key]):  # among numbers a merge takes missing for equal already
+            side[key] = side[key].astype(object).where(side[key].notna(), "")
     values = rows[metric] if metric in rows else pd.Series(math.nan, index=rows.index)
     side[f"{prefix}run"] = rows["run"].to_numpy()
     side[f"{prefix}status"] = rows["status"].to_numpy()

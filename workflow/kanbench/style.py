@@ -175,6 +175,12 @@ def placeholder(title: str, text: str) -> Figure:
     return figure
 
 
+def settle(figure: Figure) -> None:
+    """Compute the layout once and for all, instead of anew for every file type."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as the type its suffix names; equal figures give equal files."""
     metadata = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}

@@ -105,9 +105,7 @@ def formulas() -> Mapping[str, Mapping[str, Any]]:
 
 def formula_ids(kind: str | None = None, *, core: bool = False) -> list[str]:
     """Return the ids of one set of formulas in the order of the file; `core` keeps those that the KAN paper reports."""
-    return [
-        name for name, entry in formulas().items() if kind in (None, entry["set"]) and (entry["core"] or not core)
-    ]
+    return [name for name, entry in formulas().items() if kind in (None, entry["set"]) and (entry["core"] or not core)]
 
 
 @cache
