@@ -1,6 +1,6 @@
 """What feeding costs: an epoch on tensors that live on the device against a torchvision `DataLoader`.
 
-    python benchmarks/data_loading.py [--batch-size 1024] [--workers 0] [--repeats 3]
+    python benchmarks/data_loading.py [--batch-size 1024] [--workers 0] [--repeats 3] [--threads 1]
 
 Same network [784, 32, 10], same images, same batch size, same optimiser; only the feeding differs. `DataLoader` runs
 `ToTensor` and `Normalize` for every image, as the usual training script does. Epochs of the two alternate. The goal
@@ -86,7 +86,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--workers", type=int, default=0, help="processes of the DataLoader")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; more suffer where cores are shared")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     raw, kind = raw_images()
     info, settings = taskinfo.discover()["mnist"], taskinfo.resolve("mnist", {})

@@ -12,7 +12,7 @@ def build(problem, settings) -> nn.Module:
 
 def memory_terms(problem, settings, batch_size: int) -> dict:
     """Return the terms of the memory model, float32 (metakan/MEMORY.md)."""
-    largest = problem.inputs * problem.outputs
-    trainable = largest + problem.outputs * bool(settings["bias"])
-    layer = {"gradient": 4 * trainable, "saved": 0, "transient": 4 * (trainable + batch_size * problem.outputs)}
-    return {"trainable": trainable, "largest": largest, "buffers": 0, "layers": [layer]}
+    tensors = [problem.inputs * problem.outputs, problem.outputs][: 1 + bool(settings["bias"])]
+    gradient = 4 * sum(tensors)
+    layer = {"gradient": gradient, "saved": 0, "transient": gradient + 4 * batch_size * problem.outputs}
+    return {"tensors": tensors, "buffers": 0, "layers": [layer]}

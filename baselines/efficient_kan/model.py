@@ -113,8 +113,7 @@ def memory_terms(problem, settings, batch_size: int) -> dict:
     layers = [_layer_memory(*pair, grid, order, batch_size, first=not at) for at, pair in enumerate(pairs)]
     edges = [inputs * outputs for inputs, outputs in pairs]
     return {
-        "trainable": sum(edges) * (numbers + 2),
-        "largest": max(edges) * numbers,
+        "tensors": [count * each for count in edges for each in (1, numbers, 1)],
         "buffers": sum(inputs for inputs, _ in pairs) * (grid + 2 * order + 1),
         "layers": layers,
     }

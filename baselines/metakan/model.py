@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metakan import MetaKAN, MetaLearner
+from metakan.engine.memory import Layer, layer_memory
 
 PASSED_ON = (
     "grid_size", "spline_order", "basis", "prompt_dim", "hidden_dim", "clustering", "meta_activation", "init", "mode",
@@ -43,3 +44,24 @@ def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
 def describe(model: nn.Module) -> dict[str, str]:
     """Return how the engine evaluated the network."""
     return {"mode": model[1].mode_used}
+
+
+def memory_terms(problem, settings, batch_size: int) -> dict | None:
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md); None for a basis without one."""
+    if settings["basis"] != "bspline":
+        return None
+    width, splines = problem.width(settings), settings["grid_size"] + settings["spline_order"]
+    prompt, hidden, activation = (settings[name] for name in ("prompt_dim", "hidden_dim", "meta_activation"))
+    pairs = list(zip(width[:-1], width[1:], strict=True))
+    layers = [
+        Layer(inputs, outputs, batch_size, splines, prompt, hidden, activation, first=position == 0)
+        for position, (inputs, outputs) in enumerate(pairs)
+    ]
+    per_layer = "per_layer" in (settings["num_clusters"], settings["clustering"])
+    learner = [prompt * hidden, hidden, hidden * (splines + 1), splines + 1]
+    return {
+        "tensors": [layer.parameter for layer in layers]
+        + learner * (len(pairs) if per_layer else settings["num_clusters"]),
+        "buffers": 0,
+        "layers": [layer_memory(layer, settings["mode"]) for layer in layers],
+    }

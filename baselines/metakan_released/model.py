@@ -89,14 +89,13 @@ def memory_terms(problem, settings, batch_size: int) -> dict:
     """Return the terms of the memory model, float32 (metakan/MEMORY.md)."""
     pairs, prompt, hidden = list(pairwise(problem.width(settings))), settings["prompt_dim"], settings["hidden_dim"]
     grid, order = settings["grid_size"], settings["spline_order"]
-    learner = (prompt + 1) * hidden + (hidden + 1) * (grid + order + 1)
+    learner = [prompt * hidden, hidden, hidden * (grid + order + 1), grid + order + 1]
     layers = [_layer_memory(*pair, settings, batch_size, first=not at) for at, pair in enumerate(pairs)]
     edges = [inputs * outputs for inputs, outputs in pairs]
     return {
-        "trainable": sum(edges) * prompt + len(pairs) * learner,
-        "largest": max(max(edges) * prompt, hidden * (grid + order + 1)),
+        "tensors": [count * prompt for count in edges] + learner * len(pairs),
         "buffers": len(pairs) * (grid + 2 * order + 1),
-        "layers": [{**layer, "gradient": layer["gradient"] + 4 * learner} for layer in layers],
+        "layers": [{**layer, "gradient": layer["gradient"] + 4 * sum(learner)} for layer in layers],
     }
 
 

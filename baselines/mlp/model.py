@@ -33,5 +33,5 @@ def memory_terms(problem, settings, batch_size: int) -> dict:
                 "transient": 4 * counts[position] + argument + 4 * batch_size * outputs,
             }
         )
-    largest = max(inputs * outputs for inputs, outputs in pairs)
-    return {"trainable": sum(counts), "largest": largest, "buffers": 0, "layers": layers}
+    tensors = [size for inputs, outputs in pairs for size in (inputs * outputs, outputs)]
+    return {"tensors": tensors, "buffers": 0, "layers": layers}

@@ -89,11 +89,9 @@ def memory_terms(problem, settings, batch_size: int) -> dict:
     ]
     frozen = [6 * i * o + (grid + 1 + 2 * order) * i + 4 * o for i, o in pairs]  # masks, symbolic maps, grid, nodes
     return {
-        "trainable": sum(edges) * (grid + order + 2),
-        "largest": max(edges) * (grid + order),
+        "tensors": [count * each for count in edges for each in (grid + order, 1, 1)],
         "buffers": sum(frozen),
         "layers": layers,
-        "retained": 12 * batch_size * sum(edges) if settings["save_act"] else 0,
     }
 
 
@@ -110,15 +108,17 @@ def _layer_memory(inputs: int, outputs: int, settings, batch: int, before: int) 
         chain = values[0] // 4 + 2 * sum(values[1:-1]) + numbers + 2 * sum(values[2:])
     else:
         chain = 0
+    plain = max(values[at] // (1 if at else 4) + 3 * values[at + 1] for at in range(order))
     recorded = 3 * wide if keeps else 0
     saved = size * (chain + numbers + 2) + wide + recorded
     held = 0 if keeps else 2 * batch * before  # copies of the layer before, held by the loop over the layers
     moments = [
-        size * (3 * values[1] + values[0] // 4 if not before else chain + 2 * numbers) + held,
+        size * (chain + 2 * numbers if before else plain) + held,
         size * (chain + numbers + 2) + 5 * wide + held,
         size * (chain + numbers + 2) + recorded + 4 * wide,
         size * (chain + numbers + 2) + recorded + wide + 2 * edges * numbers,
         size * (chain + 3 * numbers) + recorded + edges * (numbers + 2),
     ]
     transient = max(*moments, saved) - saved
-    return {"gradient": 4 * edges * (numbers + 2), "saved": 4 * saved, "transient": 4 * transient}
+    gradient = edges * (numbers + 2)
+    return {"gradient": 4 * gradient, "saved": 4 * saved, "transient": 4 * transient, "retained": 4 * recorded}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metakan import KAN
+from metakan.engine.memory import Layer, layer_memory
 
 
 def build(problem, settings) -> nn.Module:
@@ -24,3 +25,19 @@ def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
 def describe(model: nn.Module) -> dict[str, str]:
     """Return how the engine evaluated the network."""
     return {"mode": model[1].mode_used}
+
+
+def memory_terms(problem, settings, batch_size: int) -> dict | None:
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md); None for a basis without one."""
+    if settings["basis"] != "bspline":
+        return None
+    width, splines = problem.width(settings), settings["grid_size"] + settings["spline_order"]
+    layers = [
+        Layer(inputs, outputs, batch_size, splines, first=position == 0)
+        for position, (inputs, outputs) in enumerate(zip(width[:-1], width[1:], strict=True))
+    ]
+    return {
+        "tensors": [layer.parameter for layer in layers],
+        "buffers": 0,
+        "layers": [layer_memory(layer, settings["mode"]) for layer in layers],
+    }

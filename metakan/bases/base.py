@@ -28,18 +28,22 @@ class Basis(ABC):
     amplitude: tuple[bool, ...]
     gains: tuple[float, ...]
 
-    def features(self, x: Tensor, dim: int = -1) -> Tensor:
-        """Return ``b(x)`` with the basis functions along a new dimension ``dim`` of size ``numbers``."""
+    def planes(self, x: Tensor) -> Tensor:
+        """Return ``b(x)`` with the basis functions first, ``(n_b, *x.shape)``; differentiable to any order."""
         raise NotImplementedError(f"{type(self).__name__} is not linear in its numbers")
 
-    def slopes(self, x: Tensor, dim: int = -1) -> Tensor:
-        """Return the derivative of `features`, elementwise in ``x``; not differentiable."""
+    def slopes(self, x: Tensor) -> Tensor:
+        """Return the derivative of `planes`, elementwise in ``x`` and without a graph, ``(n_b, *x.shape)``."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            planes = self.features(leaf, dim=0)
+            planes = self.planes(leaf)
             ones = torch.ones_like(x)
             rows = [torch.autograd.grad(plane, leaf, ones, retain_graph=True)[0] for plane in planes.unbind(0)]
-        return torch.stack(rows, dim)
+        return torch.stack(rows)
+
+    def features(self, x: Tensor, dim: int = -1) -> Tensor:
+        """Return ``b(x)`` with the basis functions along a new dimension ``dim`` of size ``n_b``."""
+        return self.planes(x).movedim(0, dim)
 
     def edge_sum(self, x: Tensor, numbers: Tensor) -> Tensor:
         """Return ``y (batch, out)`` from ``x (batch, in)`` and ``numbers (out, in, n_b)``, for non-linear families."""
@@ -77,11 +81,11 @@ class PolynomialBasis(Basis):
     def polynomials(self, u: Tensor) -> list[Tensor]:
         """Return P_0(u) ... P_degree(u)."""
 
-    def features(self, x: Tensor, dim: int = -1) -> Tensor:
+    def planes(self, x: Tensor) -> Tensor:
         planes = self.polynomials(torch.tanh(x))
         if self.base:
             planes.append(nn.functional.silu(x))
-        return torch.stack(planes, dim)
+        return torch.stack(planes)
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "degree": self.degree, "base": self.base}

@@ -43,28 +43,26 @@ def _truncated_power(distance: Tensor, edge: float, power: int, factor: float) -
 
 
 class _SplinePlanes(torch.autograd.Function):
-    """The spline functions of ``x`` along a new dimension; keeps only ``x`` and differentiates to any order."""
+    """The splines of ``x``, or a derivative of them, first; keeps only ``x`` and differentiates to any order."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x, centres, spacing, order, derivative, dim):
-        shape = [1] * (x.dim() + 1)
-        shape[dim] = -1
-        u = (x.unsqueeze(dim) - centres.view(shape)).mul_(1 / spacing)
+    def forward(x, centres, spacing, order, derivative):
+        u = (x.unsqueeze(0) - centres.view(-1, *[1] * x.dim())).mul_(1 / spacing)
         values = cardinal_spline(u, order, derivative)
         return values.mul_(spacing**-derivative) if derivative else values
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        x, centres, ctx.spacing, ctx.order, ctx.derivative, ctx.dim = inputs
+        x, centres, ctx.spacing, ctx.order, ctx.derivative = inputs
         ctx.save_for_backward(x, centres)
 
     @staticmethod
     def backward(ctx, gradient):
         x, centres = ctx.saved_tensors
-        slopes = _SplinePlanes.apply(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1, ctx.dim)
-        return (gradient * slopes).sum(ctx.dim), None, None, None, None, None
+        slopes = _SplinePlanes.apply(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1)
+        return (gradient * slopes).sum(0), None, None, None, None
 
 
 class BSpline(Basis):
@@ -91,10 +89,15 @@ class BSpline(Basis):
         """Return the centres of the splines, (G+k,), in the dtype and on the device of ``like``."""
         return torch.tensor(self._centres, dtype=like.dtype, device=like.device)
 
-    def features(self, x: Tensor, dim: int = -1) -> Tensor:
-        dim = dim if dim >= 0 else x.dim() + 1 + dim
-        planes = _SplinePlanes.apply(x, self.centres(x), self.spacing, self.spline_order, 0, dim)
-        return torch.cat([planes, nn.functional.silu(x).unsqueeze(dim)], dim)
+    def planes(self, x: Tensor) -> Tensor:
+        splines = _SplinePlanes.apply(x, self.centres(x), self.spacing, self.spline_order, 0)
+        return torch.cat([splines, nn.functional.silu(x).unsqueeze(0)])
+
+    def slopes(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            splines = _SplinePlanes.apply(x, self.centres(x), self.spacing, self.spline_order, 1)
+            gate = torch.sigmoid(x)
+            return torch.cat([splines, (gate * (1 + x * (1 - gate))).unsqueeze(0)])
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "grid_size": self.grid_size, "spline_order": self.spline_order}

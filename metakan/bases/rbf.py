@@ -25,13 +25,10 @@ class RBF(Basis):
         self.amplitude = (True,) * self.numbers
         self.gains = (0.1,) * self.count + (1.0,)  # the functions start close to SiLU
 
-    def features(self, x: Tensor, dim: int = -1) -> Tensor:
-        dim = dim if dim >= 0 else x.dim() + 1 + dim
-        shape = [1] * (x.dim() + 1)
-        shape[dim] = -1
-        centres = torch.linspace(*self.grid_range, self.count, dtype=x.dtype, device=x.device).view(shape)
-        bumps = torch.exp(-(((x.unsqueeze(dim) - centres) / self.spacing) ** 2))
-        return torch.cat([bumps, nn.functional.silu(x).unsqueeze(dim)], dim)
+    def planes(self, x: Tensor) -> Tensor:
+        centres = torch.linspace(*self.grid_range, self.count, dtype=x.dtype, device=x.device)
+        distance = (x.unsqueeze(0) - centres.view(-1, *[1] * x.dim())) / self.spacing
+        return torch.cat([torch.exp(-distance * distance), nn.functional.silu(x).unsqueeze(0)])
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name, "grid_size": self.grid_size, "spline_order": self.spline_order}

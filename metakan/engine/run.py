@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..bases import Basis
+from .budget import PLAIN_BYTES, plain_bytes
+from .edgewise import edgewise
+from .factorised import factorisable, factorised
 from .materialized import materialized
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
+from .tiled import Setting, tiled
 
 
 def evaluate(
     x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution, mode: str
 ) -> tuple[Tensor, str]:
-    """Return the output and the mode that produced it."""
-    return materialized(x, source.numbers(), basis, shape), "materialized"
+    """Return the output and the form that gave it: "materialized", "tiled" or "factorised".
+
+    A meta-learner without activation is factorised unless ``mode`` is "materialized". Otherwise "auto" means tiled
+    once the plain form would keep more than `PLAIN_BYTES`.
+    """
+    if mode != "materialized" and factorisable(source, basis, shape):
+        return _eager(factorised, x, source, basis, shape), "factorised"
+    if mode == "auto" and plain_bytes(x, source, basis, shape) <= PLAIN_BYTES:
+        mode = "materialized"
+    if mode == "materialized":
+        return materialized(x, source.numbers(), basis, shape), mode
+    return _eager(tiled if basis.linear else edgewise, x, source, basis, shape), "tiled"
+
+
+@torch.compiler.disable
+def _eager(form, x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> Tensor:
+    """Run a form with a hand-written backward: outside torch.compile's graphs, and with autocast only in products."""
+    device = x.device.type
+    autocast = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else source.parameter.dtype
+    x = x.to(source.parameter.dtype)
+    with torch.autocast(device, enabled=False):
+        return form(x, Setting(source, basis, shape, dtype))

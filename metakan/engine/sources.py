@@ -15,7 +15,19 @@ class Dense:
 
     weight: Tensor
 
+    @property
+    def parameter(self) -> Tensor:
+        return self.weight
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+    def rebuild(self, weight: Tensor) -> Dense:
+        """Return the same source over other tensors, in the order of `tensors`."""
+        return Dense(weight)
+
     def numbers(self) -> Tensor:
+        """Return the numbers ``(out, edges, n_b)``; differentiable."""
         return self.weight
 
 
@@ -31,5 +43,17 @@ class Generated:
     output: tuple[Tensor, Tensor]
     activation: str
 
+    @property
+    def parameter(self) -> Tensor:
+        return self.prompts
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.prompts, *self.hidden, *self.output)
+
+    def rebuild(self, prompts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Generated:
+        """Return the same source over other tensors, in the order of `tensors`."""
+        return Generated(prompts, (w1, b1), (w2, b2), self.activation)
+
     def numbers(self) -> Tensor:
+        """Return the numbers ``(out, edges, n_b)``; differentiable."""
         return generate(self.prompts, self.hidden, self.output, self.activation)

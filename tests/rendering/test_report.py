@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shlex
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -33,9 +34,22 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    path = tmp_path_factory.mktemp("study") / "report.html"
+def study(tmp_path_factory):
+    """A folder with every figure but one, copied from a single drawing: what is there is taken, the rest is drawn."""
+    folder = tmp_path_factory.mktemp("study")
+    drawn = render.render("step_time", RECORDS, folder)
+    for recipe in recipes.discover().values():
+        if recipe.kind == "figure" and recipe.name not in ("step_time", "grid_and_depth"):
+            for source, name in zip(drawn, recipe.outputs(), strict=True):
+                shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(study):
+    path = study / "report.html"
     assert report.report(RECORDS, path) == path
+    assert (study / "figures/grid_and_depth.pdf").is_file()
     return path.read_text(encoding="utf-8")
 
 
@@ -127,11 +141,11 @@ def test_the_page_follows_light_and_dark(text):
     assert 'name="color-scheme" content="light dark"' in text
 
 
-def test_a_record_cannot_break_out_of_the_page(tmp_path, committed):
+def test_a_record_cannot_break_out_of_the_page(tmp_path, committed, study, text):
     file = tmp_path / "records.jsonl"
     bad = {**committed[0], "reason": "</script><script>alert(1)</script>", "label": "<b>&"}
     file.write_text(json.dumps(bad) + "\n")
-    path = report.report(file, tmp_path / "report.html")
+    path = report.report(file, tmp_path / "report.html", figures=study / "figures")
     text = path.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "<b>&</td>" not in text

@@ -5,16 +5,36 @@ Memory is that of one training step *after* the optimiser state exists; evaluati
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
+import types
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.distributed._tools.mem_tracker import MemTracker
 
+
+
+def _import_mem_tracker() -> type:
+    """Return torch's memory tracker without the rest of its package, whose import takes as long as a short run."""
+    package = "torch.distributed._tools"
+    if package in sys.modules:
+        return importlib.import_module(f"{package}.mem_tracker").MemTracker
+    stand_in = types.ModuleType(package)
+    stand_in.__path__ = [str(Path(torch.distributed.__file__).parent / "_tools")]
+    sys.modules[package] = stand_in
+    try:
+        return importlib.import_module(f"{package}.mem_tracker").MemTracker
+    finally:
+        del sys.modules[package]
+
+
+MemTracker = _import_mem_tracker()
 WARM_UP_STEPS = 3
 _CATEGORIES = {
     "Parameter": "parameter",

@@ -2,20 +2,19 @@
 
 A baseline offers `memory_terms(problem, settings, batch_size)` in its `model.py`:
 
-    {"trainable": elements of all trainable tensors,
-     "largest": elements of the largest one,
+    {"tensors": elements of each trainable tensor, in the order in which the optimiser updates them,
      "buffers": elements of everything else that the model holds (buffers, frozen parameters),
      "layers": [{"gradient": bytes of the layer's gradients,
                  "saved": bytes that its forward pass keeps for backward, the batch excluded,
-                 "transient": most bytes that live beside them for a moment, in its forward or backward pass}, ...],
-     "retained": bytes that the model itself keeps from one step to the next; may be left out}
+                 "transient": most bytes that live beside them for a moment, in its forward or backward pass,
+                 "retained": those of the saved bytes that outlive the backward pass; may be left out}, ...]}
 
-Layers are in the order of the forward pass. Everything is float32. `metakan/MEMORY.md` writes the terms out.
+or None where it has no closed form. Layers are in the order of the forward pass. Everything is float32. `metakan/MEMORY.md` writes the terms out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 FLOAT = 4
@@ -42,10 +41,11 @@ def predict(
     """
     if optimiser not in OPTIMISERS:
         return None
+    trainable = sum(terms["tensors"])
     resident = {
-        "parameter": FLOAT * terms["trainable"],
+        "parameter": FLOAT * trainable,
         "buffer": FLOAT * terms["buffers"],
-        "optimiser": FLOAT * STATES * terms["trainable"],
+        "optimiser": FLOAT * STATES * trainable,
         "other": batch_bytes(problem, batch_size),
     }
     moments = [{**resident, **moment} for moment in _backward_moments(terms, problem, batch_size)]
@@ -69,31 +69,29 @@ def batch_bytes(problem: Any, batch_size: int) -> int:
 def _optimiser_moment(terms: Mapping[str, Any], device: str) -> dict[str, int]:
     """Return the gradients and temporaries of Adam's update.
 
-    On a processor torch updates one tensor after another and holds two temporaries of its size (the root of the second
-    moment, and that root after its bias correction). On a CUDA device it updates all tensors at once ("foreach") and
-    holds the roots of all of them.
+    On a processor torch updates one tensor after another. It holds two temporaries of its size (the root of the second
+    moment, and that root after its bias correction) and still the last one of the tensor before it. On a CUDA device
+    it updates all tensors at once ("foreach") and holds the roots of all of them.
     """
-    temporary = 2 * terms["largest"] if device == "cpu" else terms["trainable"]
+    sizes = terms["tensors"]
+    one_by_one = max(2 * size + before for before, size in zip([0, *sizes[:-1]], sizes, strict=True))
     return {
-        "gradient": FLOAT * terms["trainable"],
-        "activation": terms.get("retained", 0),
-        "temporary": FLOAT * temporary,
+        "gradient": FLOAT * sum(sizes),
+        "activation": sum(layer.get("retained", 0) for layer in terms["layers"]),
+        "temporary": FLOAT * (one_by_one if device == "cpu" else sum(sizes)),
     }
 
 
-def _backward_moments(
-    terms: Mapping[str, Any], problem: Any, batch_size: int
-) -> Sequence[dict[str, int]]:
+def _backward_moments(terms: Mapping[str, Any], problem: Any, batch_size: int) -> list[dict[str, int]]:
     """Return, for the passage through each layer, what is saved up to it, the gradients behind it, its temporaries.
 
     The forward pass of a layer meets the same saved tensors and no gradients, so backward decides.
     """
     layers, loss = terms["layers"], 2 * FLOAT * batch_size * problem.outputs
-    return [
-        {
-            "gradient": sum(later["gradient"] for later in layers[position + 1 :]),
-            "activation": loss + sum(layer["saved"] for layer in layers[: position + 1]),
-            "temporary": layers[position]["transient"],
-        }
-        for position in range(len(layers))
-    ]
+    moments = []
+    for position, layer in enumerate(layers):
+        earlier, later = layers[: position + 1], layers[position + 1 :]
+        kept = sum(each["saved"] for each in earlier) + sum(each.get("retained", 0) for each in later)
+        gradient = sum(each["gradient"] for each in later)
+        moments.append({"gradient": gradient, "activation": loss + kept, "temporary": layer["transient"]})
+    return moments

@@ -106,7 +106,7 @@ def _predict(spec: Mapping[str, Any], method: Any, module: Any, result: dict[str
         size, kind = spec["task"]["settings"]["batch_size"], torch.device(spec["device"]).type
         terms = closed_form(task.problem, build.read_only(settings), size)
         optimiser = spec["training"]["optimiser"]
-        predicted = memory_model.predict(terms, task.problem, size, optimiser=optimiser, device=kind)
+        predicted = terms and memory_model.predict(terms, task.problem, size, optimiser=optimiser, device=kind)
         if predicted is not None:
             result["memory"]["predicted"] = predicted
 

@@ -1,0 +1,43 @@
+"""How large a tile may be, and whether tiles are worth it."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from ..bases import Basis
+from .shape import Convolution, FullyConnected
+from .sources import Dense, Generated
+
+MIB = 2**20
+# Below this, what the plain form keeps for backward is not worth the time of recomputing it.
+PLAIN_BYTES = 4 * MIB
+# A tile may use a quarter of what the layer cannot avoid to hold, within these limits.
+LEAST_TILE_BYTES, MOST_TILE_BYTES = 8 * MIB, 256 * MIB
+
+
+def plain_bytes(x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> int:
+    """Return about how many bytes the plain form holds at once: numbers, hidden activations and features."""
+    outputs, edges = source.parameter.shape[:2]
+    size = x.element_size()
+    hidden = 2 * source.hidden[0].shape[0] if isinstance(source, Generated) else -basis.numbers
+    numbers = outputs * edges * (basis.numbers + hidden) * size
+    if basis.linear:
+        return numbers + x.numel() * basis.numbers * size
+    positions = math.prod(shape.output_size(x)) if isinstance(shape, Convolution) else 1
+    return numbers + 4 * x.shape[0] * positions * outputs * edges * size
+
+
+def budget(x: Tensor, y: Tensor, parameter: Tensor) -> int:
+    """Return the bytes that the temporaries of one tile may take."""
+    unavoidable = sum(tensor.numel() * tensor.element_size() for tensor in (x, y, parameter))
+    return min(max(unavoidable // 4, LEAST_TILE_BYTES), MOST_TILE_BYTES)
+
+
+def tiles(total: int, bytes_each: int, available: int) -> list[tuple[int, int]]:
+    """Cut ``total`` items of ``bytes_each`` bytes into even ranges that fit; at least one item a range."""
+    most = max(1, available // max(bytes_each, 1))
+    count = -(-total // most)
+    step = -(-total // max(count, 1))
+    return [(start, min(start + step, total)) for start in range(0, total, max(step, 1))]

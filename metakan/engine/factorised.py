@@ -1,0 +1,134 @@
+"""A meta-learner without activation, in its exact factorised form at the cost of an MLP layer.
+
+The generated numbers are affine in the prompt, ``w_oi = U z_oi + v`` with ``U = W2 W1`` and ``v = W2 b1 + b2``, so that
+``y_o = sum_e sum_i Z_oie (b(x_i) . U_e) + sum_i b(x_i) . v``: a linear layer on ``prompt_dim`` learned functions that
+all edges share, plus an offset that all outputs share. No edge number is ever formed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..bases import Basis
+from .budget import MIB
+from .shape import Convolution, FullyConnected
+from .sources import Dense, Generated
+from .tiled import Setting, gradients_of
+
+# Basis functions of one block of inputs should stay in a core's cache.
+BLOCK_BYTES = MIB
+
+
+def factorisable(source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> bool:
+    """Tell whether the factorised form applies."""
+    affine = isinstance(source, Generated) and source.activation == "none" and basis.linear
+    return affine and (isinstance(shape, FullyConnected) or shape.prompt_layout == "per_edge")
+
+
+def _coefficients(source: Generated) -> Tensor:
+    """Return the shared functions' coefficients, U and then v, ``(prompt_dim + 1, n_b)``."""
+    (w1, b1), (w2, b2) = source.hidden, source.output
+    return torch.cat([(w2 @ w1).t(), (w2 @ b1 + b2).unsqueeze(0)])
+
+
+def _blocks(x: Tensor, count: int) -> list[tuple[int, int]]:
+    step = max(1024, BLOCK_BYTES // (count * x.element_size()))
+    return [(start, min(start + step, x.numel())) for start in range(0, x.numel(), step)]
+
+
+def _shared(x: Tensor, coefficients: Tensor, basis: Basis) -> Tensor:
+    """Return the shared functions of ``x``, ``(prompt_dim + 1, *x.shape)``, a block at a time."""
+    flat = x.reshape(-1)
+    result = x.new_empty(len(coefficients), flat.numel())
+    for start, stop in _blocks(flat, basis.numbers):
+        torch.mm(coefficients, basis.planes(flat[start:stop]), out=result[:, start:stop])
+    return result.view(-1, *x.shape)
+
+
+def _shared_backward(
+    x: Tensor, coefficients: Tensor, basis: Basis, gradient: Tensor, wants_x: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Return the gradients of ``x`` and of the coefficients from that of the shared functions."""
+    flat, gradient = x.reshape(-1), gradient.reshape(len(coefficients), -1)
+    x_gradient = torch.empty_like(flat) if wants_x else None
+    total = torch.zeros_like(coefficients)
+    for start, stop in _blocks(flat, basis.numbers):
+        part, pulled = flat[start:stop], gradient[:, start:stop]
+        total.addmm_(pulled, basis.planes(part).t())
+        if x_gradient is not None:
+            slopes = coefficients @ basis.slopes(part)
+            torch.sum(slopes.mul_(pulled), 0, out=x_gradient[start:stop])
+    return (x_gradient.view_as(x) if wants_x else None), total
+
+
+def _merge(shared: Tensor) -> Tensor:
+    """Turn ``(prompt_dim, batch, in, ...)`` into ``(batch, in * prompt_dim, ...)``, prompts' numbers innermost."""
+    return shared[0] if len(shared) == 1 else shared.movedim(0, 2).flatten(1, 2)
+
+
+def _split(merged: Tensor, prompt_dim: int) -> Tensor:
+    return merged.unflatten(1, (-1, prompt_dim)).movedim(2, 0)
+
+
+def _mix(shared: Tensor, offset: Tensor, prompts: Tensor, shape: FullyConnected | Convolution) -> Tensor:
+    """Return the output from the shared functions ``(prompt_dim, *x.shape)`` and the offset function; differentiable."""
+    if isinstance(shape, FullyConnected):
+        return nn.functional.linear(_merge(shared), prompts.flatten(1)) + offset.sum(1, keepdim=True)
+    ones = prompts.new_ones(1, 1, *shape.kernel_size)
+    every = nn.functional.conv2d(offset.sum(1, keepdim=True), ones.to(offset), None, shape.stride, shape.padding)
+    return shape.contract(shared.movedim(0, 2), prompts) + every
+
+
+class _Factorised(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, setting, prompts, coefficients):
+        ctx.setting = setting.bare()
+        ctx.save_for_backward(x, prompts, coefficients)
+        dtype = setting.product_dtype
+        shared = _shared(x, coefficients, setting.basis).to(dtype)
+        return _mix(shared[:-1], shared[-1], prompts.to(dtype), setting.shape)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, prompts, coefficients = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                return _differentiable_backward(ctx, x, prompts, coefficients, gradient.to(x.dtype))
+            return _backward(ctx, x, prompts, coefficients, gradient)
+
+
+def _differentiable_backward(ctx, x, prompts, coefficients, gradient):
+    with torch.enable_grad():
+        shared = torch.einsum("cj,j...->c...", coefficients, ctx.setting.basis.planes(x))
+        y = _mix(shared[:-1], shared[-1], prompts, ctx.setting.shape)
+        return gradients_of(y, (x, prompts, coefficients), gradient, ctx.needs_input_grad)
+
+
+def _backward(ctx, x, prompts, coefficients, gradient):
+    setting, size = ctx.setting, prompts.shape[2]
+    shape, dtype = setting.shape, setting.product_dtype
+    merged = _merge(_shared(x, coefficients[:-1], setting.basis)).to(dtype)
+    pulled = x.new_empty(size + 1, *x.shape)
+    if isinstance(shape, FullyConnected):
+        prompts_gradient = (gradient.t() @ merged).view_as(prompts).to(prompts.dtype)
+        pulled[:-1] = _split(gradient @ prompts.flatten(1).to(dtype), size)
+        pulled[-1] = gradient.sum(1, keepdim=True)
+    else:
+        kernel = shape.kernel(prompts).to(dtype)
+        found, kernel_gradient = shape.kernel_gradients(gradient, merged, kernel, (True, True))
+        prompts_gradient = shape.numbers(kernel_gradient, prompts.shape[1], size).to(prompts.dtype)
+        pulled[:-1] = _split(found, size)
+        ones = gradient.new_ones(1, 1, *shape.kernel_size)
+        single = gradient.new_empty(1).expand(x.shape[0], 1, *x.shape[2:])
+        pulled[-1] = shape.kernel_gradients(gradient.sum(1, keepdim=True), single, ones, (True, False))[0]
+    del merged
+    x_gradient, coefficient_gradient = _shared_backward(
+        x, coefficients, setting.basis, pulled, ctx.needs_input_grad[0]
+    )
+    return x_gradient, None, prompts_gradient, coefficient_gradient
+
+
+def factorised(x: Tensor, setting: Setting) -> Tensor:
+    """Return the layer's output, keeping ``x``, the prompts and the few coefficients for backward."""
+    return _Factorised.apply(x, setting, setting.source.prompts, _coefficients(setting.source))

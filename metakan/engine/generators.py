@@ -1,0 +1,128 @@
+"""Numbers of one tile of edges, and the way back from their gradient; nothing here is recorded by autograd.
+
+A generator offers
+
+* ``numbers(start, stop)``: the numbers ``(out, stop - start, n_b)`` of a range of edges, contiguous rows;
+* ``pull(start, stop, gradient)``: adds the gradient of the source's tensors, given that of these numbers;
+* ``gradients()``: the sums, in the order of the source's ``tensors()``;
+* ``bytes_each(n_b)``: bytes of temporaries for each edge and output in backward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .curve import Curve
+from .sources import Dense, Generated
+
+
+class DenseTiles:
+    """The numbers are parameters."""
+
+    def __init__(self, source: Dense):
+        self.weight = source.weight
+        self.gradient: Tensor | None = None
+
+    def numbers(self, start: int, stop: int) -> Tensor:
+        return self.weight[:, start:stop]
+
+    def pull(self, start: int, stop: int, gradient: Tensor) -> None:
+        if self.gradient is None:
+            self.gradient = torch.empty_like(self.weight)
+        self.gradient[:, start:stop] = gradient
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        return (self.gradient if self.gradient is not None else torch.zeros_like(self.weight),)
+
+    @staticmethod
+    def bytes_each(source: Dense, count: int) -> int:
+        return 2 * count * source.weight.element_size()
+
+
+class NetworkTiles:
+    """Any meta-learner: its forward is repeated in backward, a tile at a time."""
+
+    def __init__(self, source: Generated):
+        self.source = source
+        self.sums: list[Tensor] | None = None
+        self.prompt_gradient: Tensor | None = None
+
+    def numbers(self, start: int, stop: int) -> Tensor:
+        return replace(self.source, prompts=self.source.prompts[:, start:stop]).numbers()
+
+    def pull(self, start: int, stop: int, gradient: Tensor) -> None:
+        with torch.enable_grad():
+            tensors = [tensor.detach().requires_grad_() for tensor in self.source.tensors()[1:]]
+            prompts = self.source.prompts[:, start:stop].detach().requires_grad_()
+            numbers = self.source.rebuild(prompts, *tensors).numbers()
+            found = torch.autograd.grad(numbers, [prompts, *tensors], gradient)
+        self._store(start, stop, found[0])
+        if self.sums is None:
+            self.sums = list(found[1:])
+        else:
+            torch._foreach_add_(self.sums, list(found[1:]))
+
+    def _store(self, start: int, stop: int, gradient: Tensor) -> None:
+        if self.prompt_gradient is None:
+            self.prompt_gradient = torch.empty_like(self.source.prompts)
+        self.prompt_gradient[:, start:stop] = gradient
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        if self.sums is None:
+            return tuple(torch.zeros_like(tensor) for tensor in self.source.tensors())
+        return (self.prompt_gradient, *self.sums)
+
+    @staticmethod
+    def bytes_each(source: Generated, count: int) -> int:
+        hidden = source.hidden[0].shape[0]
+        return (3 * count + 4 * hidden + 2 * source.prompts.shape[2]) * source.prompts.element_size()
+
+
+class CurveTiles(NetworkTiles):
+    """Scalar prompts through ReLU: a piecewise-linear curve, by segment lookup (see `Curve`)."""
+
+    def __init__(self, source: Generated):
+        super().__init__(source)
+        self.curve = Curve(*source.hidden, *source.output)
+
+    def numbers(self, start: int, stop: int) -> Tensor:
+        prompts = self.source.prompts[:, start:stop, 0]
+        return self.curve.values(prompts.reshape(-1)).view(*prompts.shape, -1)
+
+    def pull(self, start: int, stop: int, gradient: Tensor) -> None:
+        prompts = self.source.prompts[:, start:stop, 0]
+        found = self.curve.pull(prompts.reshape(-1), gradient.reshape(-1, gradient.shape[-1]))
+        self._store(start, stop, found.view(*prompts.shape, 1))
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        if self.prompt_gradient is None:
+            return super().gradients()
+        return (self.prompt_gradient, *self.curve.gradients())
+
+    @staticmethod
+    def bytes_each(source: Generated, count: int) -> int:
+        return 2 * count * source.prompts.element_size() + 40
+
+
+def make_generator(source: Dense | Generated) -> DenseTiles | NetworkTiles:
+    """Return the quickest generator for a source on its device."""
+    return _kind(source)(source)
+
+
+def bytes_each(source: Dense | Generated, count: int) -> int:
+    """Return the bytes of temporaries that backward needs for each edge and output, features excepted."""
+    return _kind(source).bytes_each(source, count)
+
+
+def _kind(source: Dense | Generated) -> type:
+    if isinstance(source, Dense):
+        return DenseTiles
+    prompts = source.prompts
+    # The lookup's kernels are quick on CPUs; elsewhere two small matrix products are.
+    looked_up = prompts.device.type == "cpu" and prompts.dtype in (torch.float32, torch.float64)
+    if source.activation == "relu" and prompts.shape[2] == 1 and looked_up:
+        return CurveTiles
+    return NetworkTiles

@@ -1,0 +1,152 @@
+"""How many bytes each form of a fully connected spline layer takes in a training step, in closed form.
+
+These are the terms of `metakan/MEMORY.md` for float32 on a processor; nothing here runs a layer. A form's functions
+list the moments at which it can hold the most, in elements; the largest of them counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import budget
+from .factorised import BLOCK_BYTES
+
+FLOAT = 4
+TWICE = ("silu", "gelu")
+"""Activations whose argument is kept beside their value."""
+SPLINE_ARRAYS = 5
+"""Arrays of spline values that the closed form of the B-splines holds at once."""
+SLOPE_ARRAYS = 6
+"""The same for their derivatives."""
+LOOKUP = 4
+"""Elements of indices and factors that the lookup of a scalar prompt's segment takes for each edge."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What the terms depend on. ``hidden_dim`` None stands for dense numbers; ``first``: the input needs no gradient."""
+
+    inputs: int
+    outputs: int
+    batch: int
+    splines: int
+    prompt_dim: int = 0
+    hidden_dim: int | None = None
+    activation: str = "relu"
+    first: bool = False
+
+    @property
+    def numbers(self) -> int:
+        return self.splines + 1
+
+    @property
+    def edges(self) -> int:
+        return self.inputs * self.outputs
+
+    @property
+    def size(self) -> int:
+        return self.batch * self.inputs
+
+    @property
+    def argument(self) -> int:
+        """Elements of the input, where it is the output of another layer and not the batch."""
+        return 0 if self.first else self.size
+
+    @property
+    def parameter(self) -> int:
+        return self.edges * (self.numbers if self.hidden_dim is None else self.prompt_dim)
+
+
+def layer_memory(layer: Layer, mode: str) -> dict[str, int]:
+    """Return ``gradient``, ``saved`` and ``transient`` bytes of a layer.
+
+    ``saved`` is what its forward keeps for backward, ``transient`` the most that it holds beside that at any moment.
+    """
+    forms = {"materialized": _materialized, "tiled": _tiled, "factorised": _factorised}
+    saved, moments = forms[form(layer, mode)](layer)
+    transient = max(*moments, saved) - saved + layer.batch * layer.outputs
+    return {"gradient": FLOAT * layer.parameter, "saved": FLOAT * saved, "transient": FLOAT * transient}
+
+
+def form(layer: Layer, mode: str) -> str:
+    """Return how the engine evaluates a layer: "materialized", "tiled" or "factorised"."""
+    if mode != "materialized" and layer.hidden_dim is not None and layer.activation == "none":
+        return "factorised"
+    hidden = -layer.numbers if layer.hidden_dim is None else 2 * layer.hidden_dim
+    plain = FLOAT * (layer.edges * (layer.numbers + hidden) + layer.size * layer.numbers)
+    if mode == "auto" and plain <= budget.PLAIN_BYTES:
+        return "materialized"
+    return mode if mode != "auto" else "tiled"
+
+
+def _materialized(layer: Layer) -> tuple[int, list[int]]:
+    size, splines, numbers = layer.size, layer.splines, layer.numbers
+    if layer.hidden_dim is None:
+        hidden = passing = generated = 0
+        pulled = layer.edges * numbers
+    else:
+        inner = layer.edges * layer.hidden_dim
+        hidden = (2 if layer.activation in TWICE else 1) * inner
+        passing = inner if layer.activation == "none" else 2 * inner
+        generated = pulled = layer.edges * numbers
+    held = layer.argument + hidden
+    saved = held + size * numbers + (0 if layer.first else generated)
+    moments = [
+        hidden + (passing - inner if layer.hidden_dim else 0),
+        held + generated + size * SPLINE_ARRAYS * splines,
+        held + generated + size * (splines + 1 + numbers),
+        saved + pulled + (generated if layer.first else size * numbers),
+        2 * layer.argument + hidden + max(passing, passing // 2 + generated),
+    ]
+    if not layer.first:
+        moments.append(held + pulled + size * (2 + splines + SLOPE_ARRAYS * splines))
+    return saved, moments
+
+
+def _tiled(layer: Layer) -> tuple[int, list[int]]:
+    """A tile is a range of inputs: `part` samples of it, `edges` of it. Only the layer's input is kept."""
+    numbers, splines, learned = layer.numbers, layer.splines, layer.hidden_dim is not None
+    looked_up = learned and layer.activation == "relu" and layer.prompt_dim == 1
+    each, generating, pulling = 2 * numbers, numbers, 0  # elements an edge; dense numbers are copied out
+    if looked_up:
+        each, generating, pulling = 2 * numbers + 10, numbers + LOOKUP, numbers + LOOKUP
+    elif learned:
+        each = 3 * numbers + 4 * layer.hidden_dim + 2 * layer.prompt_dim
+        generating = max(2 * layer.hidden_dim, layer.hidden_dim + numbers)
+        pulling = 3 * layer.hidden_dim + numbers
+    width = tile_width(layer, each)
+    part, edges = width * layer.batch, width * layer.outputs
+    forward = [
+        SPLINE_ARRAYS * splines * part,
+        (splines + 1 + numbers) * part,
+        numbers * part + generating * edges,
+    ]
+    backward = [numbers * part + numbers * edges, (numbers + pulling) * edges]
+    if not layer.first:
+        backward += [numbers * part + numbers * edges, (numbers + SLOPE_ARRAYS * splines) * part]
+        backward.append(generating * edges)
+    standing = layer.parameter + 2 * layer.argument
+    return layer.argument, [layer.argument + max(forward), standing + max(backward + forward[:2])]
+
+
+def tile_width(layer: Layer, each: int) -> int:
+    """Return the inputs of one tile of a layer whose temporaries take `each` elements an edge and output."""
+    unavoidable = FLOAT * (layer.size + layer.batch * layer.outputs + layer.parameter)
+    available = min(max(unavoidable // 4, budget.LEAST_TILE_BYTES), budget.MOST_TILE_BYTES)
+    features = FLOAT * 4 * layer.numbers * layer.batch
+    ranges = budget.tiles(layer.inputs, FLOAT * layer.outputs * each + features, available)
+    return ranges[0][1] - ranges[0][0]
+
+
+def _factorised(layer: Layer) -> tuple[int, list[int]]:
+    """Each prompt number and the offset share one function of the input; splines are formed a block at a time."""
+    size, prompt, splines = layer.size, layer.prompt_dim, layer.splines
+    block = min(size, max(1024, BLOCK_BYTES // (layer.numbers * FLOAT)))
+    shared = (prompt + 1) * size
+    merged = prompt * size if prompt > 1 else 0
+    moments = [
+        layer.argument + shared + max(block * SPLINE_ARRAYS * splines, merged),
+        layer.argument + prompt * size + shared + layer.parameter + prompt * size + merged,
+        2 * layer.argument + shared + layer.parameter + block * (SLOPE_ARRAYS * splines + 2),
+    ]
+    return layer.argument, moments
