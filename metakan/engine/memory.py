@@ -104,7 +104,7 @@ def _materialized(layer: Layer) -> tuple[int, list[int]]:
 
 
 def _tiled(layer: Layer) -> tuple[int, list[int]]:
-    """A tile is a range of inputs: `part` samples of it, `edges` of it. Only the layer's input is kept."""
+    """A tile is a range of inputs: `part` elements of the input and `edges` edges. Only the layer's input is kept."""
     numbers, splines, learned = layer.numbers, layer.splines, layer.hidden_dim is not None
     looked_up = learned and layer.activation == "relu" and layer.prompt_dim == 1
     each, generating, pulling = 2 * numbers, numbers, 0  # elements an edge; dense numbers are copied out
@@ -116,17 +116,17 @@ def _tiled(layer: Layer) -> tuple[int, list[int]]:
         pulling = 3 * layer.hidden_dim + numbers
     width = tile_width(layer, each)
     part, edges = width * layer.batch, width * layer.outputs
-    forward = [
-        SPLINE_ARRAYS * splines * part,
-        (splines + 1 + numbers) * part,
-        numbers * part + generating * edges,
+    before = (numbers * part + (numbers * edges if learned else 0)) if width < layer.inputs else 0
+    forward = [  # what the tile before left is dropped only when this one has replaced it
+        before + SPLINE_ARRAYS * splines * part,
+        numbers * part + generating * edges + (numbers * edges if before and learned else 0),
     ]
-    backward = [numbers * part + numbers * edges, (numbers + pulling) * edges]
+    backward = [SPLINE_ARRAYS * splines * part, numbers * part + numbers * edges, (numbers + pulling) * edges]
     if not layer.first:
         backward += [numbers * part + numbers * edges, (numbers + SLOPE_ARRAYS * splines) * part]
         backward.append(generating * edges)
     standing = layer.parameter + 2 * layer.argument
-    return layer.argument, [layer.argument + max(forward), standing + max(backward + forward[:2])]
+    return layer.argument, [layer.argument + max(forward), standing + max(backward)]
 
 
 def tile_width(layer: Layer, each: int) -> int:
@@ -144,9 +144,10 @@ def _factorised(layer: Layer) -> tuple[int, list[int]]:
     block = min(size, max(1024, BLOCK_BYTES // (layer.numbers * FLOAT)))
     shared = (prompt + 1) * size
     merged = prompt * size if prompt > 1 else 0
+    arrays = SPLINE_ARRAYS if layer.first else SLOPE_ARRAYS
     moments = [
         layer.argument + shared + max(block * SPLINE_ARRAYS * splines, merged),
         layer.argument + prompt * size + shared + layer.parameter + prompt * size + merged,
-        2 * layer.argument + shared + layer.parameter + block * (SLOPE_ARRAYS * splines + 2),
+        2 * layer.argument + shared + layer.parameter + block * arrays * splines,
     ]
     return layer.argument, moments

@@ -35,6 +35,7 @@ def blank(spec: Mapping[str, Any], *, label: str, family: str, metric: str, goal
             "peak_allocated_bytes": None,
             "peak_reserved_bytes": None,
             "eval_peak_allocated_bytes": None,
+            "resident_data_bytes": None,
             "simulated_peak_bytes": None,
             "breakdown": {},
             "saved_for_backward_bytes": None,

@@ -119,6 +119,7 @@ def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device
         "peak_allocated_bytes": allocated,
         "peak_reserved_bytes": reserved,
         "eval_peak_allocated_bytes": evaluated,
+        "resident_data_bytes": subject.task.resident_bytes(),
         **result,
         **simulated,
     }
