@@ -24,7 +24,7 @@ LOOKUP = 4
 
 @dataclass(frozen=True)
 class Layer:
-    """What the terms depend on. ``hidden_dim`` None stands for dense numbers; ``first``: the input needs no gradient."""
+    """What the terms depend on. ``hidden_dim`` None: dense numbers; ``first``: the input needs no gradient."""
 
     inputs: int
     outputs: int

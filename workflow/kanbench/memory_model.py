@@ -9,7 +9,8 @@ A baseline offers `memory_terms(problem, settings, batch_size)` in its `model.py
                  "transient": most bytes that live beside them for a moment, in its forward or backward pass,
                  "retained": those of the saved bytes that outlive the backward pass; may be left out}, ...]}
 
-or None where it has no closed form. Layers are in the order of the forward pass. Everything is float32. `metakan/MEMORY.md` writes the terms out.
+or None where it has no closed form. Layers are in the order of the forward pass. Everything is float32.
+`metakan/MEMORY.md` writes the terms out.
 """
 
 from __future__ import annotations
