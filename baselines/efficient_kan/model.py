@@ -126,7 +126,7 @@ def _layer_memory(inputs: int, outputs: int, grid: int, order: int, batch: int, 
     weight = edges * numbers
     if first:  # nothing is differentiated with respect to the batch, so the recursion keeps nothing
         saved = size * (1 + numbers)
-        moments = [size * (1 + values[0] + 3 * values[1]), saved + weight, size * (1 + numbers) + 3 * weight]
+        moments = [size * (1 + values[0] + 3 * values[1]), saved + weight, size + 3 * weight]
     else:  # the recursion keeps the splines of each degree and, from the second on, the factors of both halves
         chain = sum(values[:-1]) + 2 * sum(values[2:]) + 2
         saved = size * (chain + numbers) + weight

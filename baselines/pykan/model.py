@@ -104,7 +104,7 @@ def _layer_memory(inputs: int, outputs: int, settings, batch: int, before: int) 
     size, edges, numbers = batch * inputs, inputs * outputs, grid + order
     values = [grid + 2 * order - degree for degree in range(order + 1)]  # splines of each degree
     wide = batch * edges
-    # The recursion keeps the splines of each degree twice, and the factors of both halves, unless the batch is its input.
+    # The recursion keeps the splines of each degree twice, and both halves' factors, unless the batch is its input.
     chain = values[0] // 4 + 2 * sum(values[1:-1]) + numbers + 2 * sum(values[2:]) if before else 0
     plain = max(values[at] // (1 if at else 4) + 3 * values[at + 1] for at in range(order))
     recorded = 3 * wide if keeps else 0

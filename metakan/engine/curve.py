@@ -14,14 +14,17 @@ from torch.nn.functional import embedding_bag
 
 
 class Curve:
-    """The curve of one meta-learner ``W2 relu(W1 z + b1) + b2`` with ``W1 (hidden, 1)``; not recorded by autograd."""
+    """The curve of one meta-learner ``W2 relu(W1 z + b1) + b2`` with ``W1 (hidden, 1)``; not recorded by autograd.
 
-    def __init__(self, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor):
+    ``prompts`` are all that it will be asked for; their range bounds the search.
+    """
+
+    def __init__(self, prompts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor):
         self.tensors = tuple(tensor.detach() for tensor in (w1, b1, w2, b2))
         slope, offset = self.tensors[0][:, 0], self.tensors[1]
         flat = slope == 0
         kinks = torch.where(flat, torch.inf, -offset / slope)
-        self.kinks, order = torch.sort(kinks)
+        kinks, order = torch.sort(kinks)
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order), device=order.device)
         segment = torch.arange(len(order) + 1, device=order.device).unsqueeze(1)
@@ -30,6 +33,7 @@ class Curve:
         self.active = active.to(slope.dtype)
         self.table = torch.cat(self._table(*self.tensors))
         self.segments = len(order) + 1
+        self.search = SegmentSearch(kinks, *prompts.aminmax())
         self.sums = torch.zeros_like(self.table)
 
     def _table(self, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,26 +41,26 @@ class Curve:
         offsets = self.active @ (b1.unsqueeze(1) * w2.t()) + b2
         return slopes, offsets
 
-    def values(self, prompts: Tensor) -> Tensor:
-        """Return the numbers ``(n, n_b)`` of prompts ``(n,)``."""
+    def values(self, prompts: Tensor, segment: Tensor) -> Tensor:
+        """Return the numbers ``(n, n_b)`` of prompts ``(n,)`` on their segments."""
         rows = torch.empty(len(prompts), 2, dtype=torch.int32, device=prompts.device)
-        torch.bucketize(prompts, self.kinks, out_int32=True, out=rows[:, 0])
-        torch.add(rows[:, 0], self.segments, out=rows[:, 1])
-        factors = torch.ones(len(prompts), 2, dtype=prompts.dtype, device=prompts.device)
+        rows[:, 0] = segment
+        torch.add(segment, self.segments, out=rows[:, 1])
+        factors = torch.empty(len(prompts), 2, dtype=prompts.dtype, device=prompts.device)
         factors[:, 0] = prompts
+        factors[:, 1] = 1
         return embedding_bag(rows, self.table, mode="sum", per_sample_weights=factors)
 
-    def pull(self, prompts: Tensor, gradient: Tensor) -> Tensor:
+    def pull(self, prompts: Tensor, segment: Tensor, gradient: Tensor) -> Tensor:
         """Return the gradient of ``prompts (n,)`` from that of the numbers ``(n, n_b)``; add up that of the table."""
-        segment = torch.bucketize(prompts, self.kinks, out_int32=True)
         slopes = self.table.index_select(0, segment).mul_(gradient)
         result = slopes @ slopes.new_ones(slopes.shape[1])
         ordered, order = torch.sort(segment.to(torch.uint8) if self.segments < 256 else segment)
-        order = order.to(torch.int32)
         first = torch.arange(self.segments, dtype=ordered.dtype, device=prompts.device)
         starts = torch.searchsorted(ordered, first, out_int32=True)
-        weighted = embedding_bag(order, gradient, starts, mode="sum", per_sample_weights=prompts[order])
-        self.sums[: self.segments] += weighted
+        order = order.to(torch.int32)
+        factors = prompts.index_select(0, order)
+        self.sums[: self.segments] += embedding_bag(order, gradient, starts, mode="sum", per_sample_weights=factors)
         self.sums[self.segments :] += embedding_bag(order, gradient, starts, mode="sum")
         return result
 
@@ -66,3 +70,50 @@ class Curve:
             tensors = [tensor.clone().requires_grad_() for tensor in self.tensors]
             table = torch.cat(self._table(*tensors))
             return torch.autograd.grad(table, tensors, self.sums)
+
+
+class SegmentSearch:
+    """How many kinks lie below a prompt, by a table over equal cells and one comparison for each kink in a cell.
+
+    A binary search mispredicts most of its branches on random prompts and takes ten times as long. The cell of a
+    number is a monotone function of it even in floating point, so that the counts are exact.
+    """
+
+    CELLS = 8192
+
+    def __init__(self, kinks: Tensor, low: Tensor, high: Tensor):
+        """Prepare for sorted ``kinks (h,)`` and prompts between ``low`` and ``high``."""
+        self.below = int((kinks < low).sum())
+        values, counts = torch.unique_consecutive(kinks[(kinks >= low) & (kinks <= high)], return_counts=True)
+        self.trivial = len(values) == 0
+        if self.trivial:
+            return
+        self.low = values[0]
+        self.scale = ((self.CELLS - 1) / (values[-1] - values[0])).nan_to_num(0.0, 0.0, 0.0)
+        cells, counts = self.cell(values), counts.to(torch.int32)
+        totals = torch.zeros(self.CELLS, dtype=torch.int32, device=kinks.device).index_add_(0, cells, counts)
+        self.base = torch.cumsum(totals, 0, dtype=torch.int32).sub_(totals).add_(self.below)
+        place = torch.arange(len(cells), device=kinks.device) - torch.searchsorted(cells, cells)
+        self.layers = []
+        for number in range(int(place.max()) + 1):
+            here = cells[place == number].long()
+            kink = torch.full((self.CELLS,), torch.inf, dtype=kinks.dtype, device=kinks.device)
+            kink[here] = values[place == number]
+            count = torch.zeros_like(totals).index_copy_(0, here, counts[place == number])
+            self.layers.append((kink, None if bool((count <= 1).all()) else count))
+
+    def cell(self, numbers: Tensor) -> Tensor:
+        """Return the cell of each number, ``int32``."""
+        scaled = (numbers - self.low).mul_(self.scale).clamp_(0, self.CELLS - 1)
+        return scaled.to(torch.int32).clamp_(0, self.CELLS - 1)  # again, for numbers that are not finite
+
+    def __call__(self, prompts: Tensor) -> Tensor:
+        """Return the segment of each prompt ``(n,)``, ``int32``."""
+        if self.trivial:
+            return torch.full((len(prompts),), self.below, dtype=torch.int32, device=prompts.device)
+        cell = self.cell(prompts)
+        segment = self.base.index_select(0, cell)
+        for kink, count in self.layers:
+            above = prompts > kink.index_select(0, cell)
+            segment += above if count is None else count.index_select(0, cell).mul_(above)
+        return segment

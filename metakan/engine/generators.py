@@ -86,16 +86,23 @@ class CurveTiles(NetworkTiles):
 
     def __init__(self, source: Generated):
         super().__init__(source)
-        self.curve = Curve(*source.hidden, *source.output)
+        self.curve = Curve(source.prompts.detach(), *source.hidden, *source.output)
+        self._range: tuple[int, int] | None = None
+
+    def _located(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return the prompts of a range and their segments; backward asks twice for each range."""
+        if self._range != (start, stop):
+            prompts = self.source.prompts[:, start:stop, 0].reshape(-1)
+            self._range, self._found = (start, stop), (prompts, self.curve.search(prompts))
+        return self._found
 
     def numbers(self, start: int, stop: int) -> Tensor:
-        prompts = self.source.prompts[:, start:stop, 0]
-        return self.curve.values(prompts.reshape(-1)).view(*prompts.shape, -1)
+        numbers = self.curve.values(*self._located(start, stop))
+        return numbers.view(self.source.prompts.shape[0], stop - start, -1)
 
     def pull(self, start: int, stop: int, gradient: Tensor) -> None:
-        prompts = self.source.prompts[:, start:stop, 0]
-        found = self.curve.pull(prompts.reshape(-1), gradient.reshape(-1, gradient.shape[-1]))
-        self._store(start, stop, found.view(*prompts.shape, 1))
+        found = self.curve.pull(*self._located(start, stop), gradient.reshape(-1, gradient.shape[-1]))
+        self._store(start, stop, found.view(-1, stop - start, 1))
 
     def gradients(self) -> tuple[Tensor, ...]:
         if self.prompt_gradient is None:

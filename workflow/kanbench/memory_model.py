@@ -84,15 +84,17 @@ def _optimiser_moment(terms: Mapping[str, Any], device: str) -> dict[str, int]:
 
 
 def _backward_moments(terms: Mapping[str, Any], problem: Any, batch_size: int) -> list[dict[str, int]]:
-    """Return, for the passage through each layer, what is saved up to it, the gradients behind it, its temporaries.
+    """Return, for the loss and the passage through each layer: what is saved, the gradients so far, the temporaries.
 
-    The forward pass of a layer meets the same saved tensors and no gradients, so backward decides.
+    The forward pass of a layer meets the same saved tensors and no gradients, so backward decides. The loss holds
+    the outputs, what it keeps of them (logarithms of probabilities) and the gradient of the outputs.
     """
-    layers, loss = terms["layers"], 2 * FLOAT * batch_size * problem.outputs
-    moments = []
+    layers = terms["layers"]
+    loss = {"temporary": 3 * FLOAT * batch_size * problem.outputs, "activation": sum(each["saved"] for each in layers)}
+    moments = [loss]
     for position, layer in enumerate(layers):
         earlier, later = layers[: position + 1], layers[position + 1 :]
         kept = sum(each["saved"] for each in earlier) + sum(each.get("retained", 0) for each in later)
         gradient = sum(each["gradient"] for each in later)
-        moments.append({"gradient": gradient, "activation": loss + kept, "temporary": layer["transient"]})
+        moments.append({"gradient": gradient, "activation": kept, "temporary": layer["transient"]})
     return moments
