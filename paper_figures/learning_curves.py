@@ -79,7 +79,7 @@ def draw(frame: pd.DataFrame):
             axes.fill_between(curve["step"], curve["low"], curve["high"], color=colours[label], alpha=0.15, linewidth=0)
             axes.plot(curve["step"], curve["median"], color=colours[label], marker=markers[label], markersize=3.2)
         first = inside.iloc[0]
-        axes.set(xlabel="step", ylabel=first["quantity"], title=comparison)
+        axes.set(xlabel="step", ylabel=first["quantity"], title=style.title(comparison))
         if (inside["low"] > 0).all():
             style.logarithmic(axes, "y")
         if first["not_ok"]:

@@ -53,6 +53,11 @@ def test_specs_are_complete_and_canonical(spec):
     assert json.loads(canonical(spec)) == spec
 
 
+def test_every_planned_run_keeps_its_name_on_the_way_through_json():
+    for name, run in plan.expand(config.load(paths.root() / "workflow/config/smoke.yaml")).runs.items():
+        assert run_name(json.loads(run.text)) == name
+
+
 def test_code_of_a_run_is_its_baseline_its_task_and_the_loop(tiny):
     planned = expand(tiny)
     name = next(name for name, run in planned.runs.items() if run.spec["method"]["name"] == "mlp")

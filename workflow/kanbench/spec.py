@@ -35,7 +35,7 @@ def run_name(spec: Mapping[str, Any]) -> str:
     The slug names what usually tells runs of one method apart; the hash covers everything.
     """
     settings = spec["method"]["settings"]
-    parts = [str(value) for value in spec["task"]["settings"].values() if isinstance(value, str)]
+    parts = [value for _, value in sorted(spec["task"]["settings"].items()) if isinstance(value, str)]
     parts += [f"{short}{settings[axis]}" for axis, short in SLUG_AXES.items() if axis in settings]
     parts.append(f"seed{spec['seed']}")
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts))[-SLUG_LIMIT:].strip("-.")

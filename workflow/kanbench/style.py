@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,6 +40,7 @@ FAMILIES = {
     "pde": "Partial differential equations",
 }
 MIB = 2**20
+CHARACTERS_AN_INCH = 13
 _THEME = {
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -119,6 +121,11 @@ def grid_of_axes(
     for spare in axes[count:]:
         spare.remove()
     return figure, axes[:count]
+
+
+def title(text: str, *, inches: float = 3.1) -> str:
+    """Return `text` broken into lines that fit above axes of a width, so that titles never run into each other."""
+    return textwrap.fill(text, max(16, int(inches * CHARACTERS_AN_INCH)))
 
 
 def rows_of_axes(
