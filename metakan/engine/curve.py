@@ -8,8 +8,11 @@ over the prompts of each segment.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.functional import embedding_bag
 
 
@@ -33,7 +36,7 @@ class Curve:
         self.active = active.to(slope.dtype)
         self.table = torch.cat(self._table(*self.tensors))
         self.segments = len(order) + 1
-        self.search = SegmentSearch(kinks, *prompts.aminmax())
+        self.search = segment_search(kinks, prompts)
         self.sums = torch.zeros_like(self.table)
 
     def _table(self, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,6 +73,13 @@ class Curve:
             tensors = [tensor.clone().requires_grad_() for tensor in self.tensors]
             table = torch.cat(self._table(*tensors))
             return torch.autograd.grad(table, tensors, self.sums)
+
+
+def segment_search(kinks: Tensor, prompts: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a function from prompts ``(n,)`` to their segments; tensors without values get torch's binary search."""
+    if isinstance(kinks, FakeTensor) or kinks.is_meta:
+        return lambda numbers: torch.bucketize(numbers, kinks, out_int32=True)
+    return SegmentSearch(kinks, *prompts.aminmax())
 
 
 class SegmentSearch:

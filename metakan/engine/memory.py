@@ -18,8 +18,10 @@ SPLINE_ARRAYS = 5
 """Arrays of spline values that the closed form of the B-splines holds at once."""
 SLOPE_ARRAYS = 6
 """The same for their derivatives."""
-LOOKUP = 4
-"""Elements of indices and factors that the lookup of a scalar prompt's segment takes for each edge."""
+LOCATED = 2
+"""Elements an edge of a tile's scalar prompts and their segments, which are kept until the next tile replaces them."""
+LOOKUP = LOCATED + 4
+"""The same with the indices and factors that reading the curve's table takes."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def _tiled(layer: Layer) -> tuple[int, list[int]]:
         pulling = 3 * layer.hidden_dim + numbers
     width = tile_width(layer, each)
     part, edges = width * layer.batch, width * layer.outputs
-    before = (numbers * part + (numbers * edges if learned else 0)) if width < layer.inputs else 0
+    remains = numbers * part + (numbers * learned + LOCATED * looked_up) * edges
+    before = remains if width < layer.inputs else 0
     forward = [  # what the tile before left is dropped only when this one has replaced it
         before + SPLINE_ARRAYS * splines * part,
         numbers * part + generating * edges + (numbers * edges if before and learned else 0),

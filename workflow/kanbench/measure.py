@@ -68,14 +68,14 @@ def saved_for_backward(model: nn.Module, loss: Callable[[], torch.Tensor], input
 
     Convention: unique storages; parameters, buffers and the batch itself are left out, since they exist anyway.
     """
-    present = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers(), *inputs)}
+    present = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers(), *inputs)}
     storages: dict[int, int] = {}
     held = []
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in present:
-            storages[storage.data_ptr()] = storage.nbytes()
+        if storage._cdata not in present:  # the address of the data is 0 for tensors that are only simulated
+            storages[storage._cdata] = storage.nbytes()
             held.append(tensor.detach())  # a freed address could be given out again and be counted once too few
         return tensor
 

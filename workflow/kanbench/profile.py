@@ -1,8 +1,8 @@
 """Profiles a training step: how much memory it takes, phase by phase, and how long it lasts.
 
-Three numbers stand side by side: *measured* by the CUDA allocator where there is a GPU, *simulated* by following every tensor
-of a step without allocating any (so that a step of any size can be simulated on any machine), and *predicted* by the
-closed form over the terms that the baseline offers as `memory_terms`.
+Three numbers stand side by side: *measured* by the CUDA allocator where there is a GPU, *simulated* by following every
+tensor of a step without allocating any (so that a step of any size can be simulated on any machine), and *predicted* by
+the closed form, from the terms that the baseline offers as `memory_terms`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from typing import Any
 
 import psutil
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 
 from kanbench import build, loop, measure, memory_model, provenance, seeds
 from kanbench import task as tasks
@@ -39,7 +44,10 @@ def run(spec: Mapping[str, Any], *, exclusive: bool = False) -> dict[str, Any]:
     try:
         module = build.load_model_module(method.baseline)
         _predict(spec, method, module, result)
-        if device.type == "cpu" and result["memory"]["simulated_peak_bytes"] > MEMORY_SHARE * psutil.virtual_memory().total:
+        if (
+            device.type == "cpu"
+            and result["memory"]["simulated_peak_bytes"] > MEMORY_SHARE * psutil.virtual_memory().total
+        ):
             return result | {"reason": "not run: the simulated peak is beyond the memory of this machine"}
         with device_lock(device, exclusive):
             _measure(spec, method, module, result, device)
@@ -56,7 +64,9 @@ def _model(spec: Mapping[str, Any], method: Any, problem: tasks.Problem, device:
     return model.to(device=device, dtype=getattr(torch, spec["dtype"]))
 
 
-def _simulated_model(spec: Mapping[str, Any], method: Any, problem: tasks.Problem, mode: FakeTensorMode) -> torch.nn.Module:
+def _simulated_model(
+    spec: Mapping[str, Any], method: Any, problem: tasks.Problem, mode: FakeTensorMode
+) -> torch.nn.Module:
     """Return a model whose tensors have shapes and no storage.
 
     Where a constructor computes with its weights (least squares, for instance), the model is built and then emptied.
@@ -86,21 +96,22 @@ def _trainee(spec: Mapping[str, Any], module: Any, model: torch.nn.Module, task:
 
 
 def _predict(spec: Mapping[str, Any], method: Any, module: Any, result: dict[str, Any]) -> None:
-    """Fill in the parameter counts, the simulated peak and the closed form; no tensor is allocated."""
-    settings, device = spec["method"]["settings"], torch.device("cpu")
+    """Fill in the parameter counts, the simulated peak and the closed form.
+
+    No tensor is allocated, unless a method asks for the values of its tensors: then a real step is followed.
+    """
+    settings = spec["method"]["settings"]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode:
-        task = _task(spec, device)
-    model = _simulated_model(spec, method, task.problem, mode)
-    with mode:
-        trainee = _trainee(spec, module, model, task)
-        batch = task.splits["train"]
-        groups = build.parameter_groups(module, trainee.model, settings)
-        result["parameters"] = measure.count_parameters(trainee.model, groups)
-        trainee.step(batch)  # creates the optimiser's state
-        simulated = measure.simulated_peak(trainee.model, trainee.optimiser, lambda: trainee.step(batch), batch)
-        saved = measure.saved_for_backward(trainee.model, lambda: trainee.loss(batch), batch)
-    result["memory"].update(simulated, saved_for_backward_bytes=saved)
+    try:
+        with mode:
+            task = _task(spec, torch.device("cpu"))
+        model = _simulated_model(spec, method, task.problem, mode)
+        with mode:
+            _simulate(_trainee(spec, module, model, task), module, settings, result)
+    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException):
+        task = _task(spec, torch.device("cpu"))
+        model = _model(spec, method, task.problem, torch.device("cpu"))
+        _simulate(_trainee(spec, module, model, task), module, settings, result)
     closed_form = build.capability(module, "memory_terms")
     if closed_form is not None:
         size, kind = spec["task"]["settings"]["batch_size"], torch.device(spec["device"]).type
@@ -109,6 +120,17 @@ def _predict(spec: Mapping[str, Any], method: Any, module: Any, result: dict[str
         predicted = terms and memory_model.predict(terms, task.problem, size, optimiser=optimiser, device=kind)
         if predicted is not None:
             result["memory"]["predicted"] = predicted
+
+
+def _simulate(trainee: loop.Trainee, module: Any, settings: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Count parameters and follow one step after the optimiser's state exists."""
+    batch = trainee.task.splits["train"]
+    groups = build.parameter_groups(module, trainee.model, settings)
+    result["parameters"] = measure.count_parameters(trainee.model, groups)
+    trainee.step(batch)  # creates the optimiser's state
+    simulated = measure.simulated_peak(trainee.model, trainee.optimiser, lambda: trainee.step(batch), batch)
+    saved = measure.saved_for_backward(trainee.model, lambda: trainee.loss(batch), batch)
+    result["memory"].update(simulated, saved_for_backward_bytes=saved)
 
 
 def _task(spec: Mapping[str, Any], device: torch.device) -> tasks.Task:
@@ -161,4 +183,3 @@ def _phases(trainee: loop.Trainee, batch: Any, device: torch.device) -> dict[str
         "eval_peak_allocated_bytes": peaks["evaluation_bytes"],
         "phases": peaks,
     }
-
