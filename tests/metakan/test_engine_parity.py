@@ -1,4 +1,4 @@
-"""The engine against the plain definition y_o = Σ_i w_oi · b(x_i), written here in one line, in values and gradients."""
+"""The engine against the plain definition y_o = Σ_i w_oi · b(x_i), in values and gradients."""
 
 from __future__ import annotations
 

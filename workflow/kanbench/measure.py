@@ -19,7 +19,6 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 
-
 def _import_mem_tracker() -> type:
     """Return torch's memory tracker without the rest of its package, whose import takes as long as a short run."""
     package = "torch.distributed._tools"
