@@ -13,7 +13,7 @@ def kmeans_1d(values: Sequence[float], clusters: int) -> list[int]:
     """Partition numbers into the k-means optimum, with labels in the order of the centres.
 
     In one dimension optimal clusters are runs of the sorted values, so that dynamic programming finds the global
-    optimum (Wang and Song, 2011) and no seed is involved. Equal values share a cluster; ties go to the smaller first run.
+    optimum (Wang and Song, 2011) and no seed is involved. Equal values share a cluster; ties: the smaller first run.
 
     Raises:
         ValueError: if there are fewer distinct values than clusters, since a cluster would stay empty.

@@ -90,7 +90,7 @@ class MetaLearner(nn.Module):
                 nn.init.zeros_(layer.bias)
             return
         pairs, odd = divmod(self.hidden_dim, 2)
-        size = self.hidden_dim ** -0.25  # balances the step that one optimiser step takes in either layer
+        size = self.hidden_dim**-0.25  # balances the step that one optimiser step takes in either layer
         directions = torch.randn(pairs + odd, self.prompt_dim)
         directions = size * directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-6)
         levels = torch.arange(pairs + odd) / max(pairs + odd, 1)

@@ -114,9 +114,7 @@ class MetaKAN(_Network):
             for _ in range(max(self.clusters) + 1)
         )
         self.layers = nn.ModuleList(
-            MetaKANLinear(
-                ins, outs, meta_learner=self.meta_learners[cluster], basis=family, mode=mode, register=False
-            )
+            MetaKANLinear(ins, outs, meta_learner=self.meta_learners[cluster], basis=family, mode=mode, register=False)
             for ins, outs, cluster in zip(self.width[:-1], self.width[1:], self.clusters, strict=True)
         )
 

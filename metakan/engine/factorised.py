@@ -72,7 +72,7 @@ def _split(merged: Tensor, prompt_dim: int) -> Tensor:
 
 
 def _mix(shared: Tensor, offset: Tensor, prompts: Tensor, shape: FullyConnected | Convolution) -> Tensor:
-    """Return the output from the shared functions ``(prompt_dim, *x.shape)`` and the offset function; differentiable."""
+    """Return the output of the shared functions ``(prompt_dim, *x.shape)`` and offsets, differentiably."""
     if isinstance(shape, FullyConnected):
         return nn.functional.linear(_merge(shared), prompts.flatten(1)) + offset.sum(1, keepdim=True)
     ones = prompts.new_ones(1, 1, *shape.kernel_size)
@@ -123,9 +123,7 @@ def _backward(ctx, x, prompts, coefficients, gradient):
         single = gradient.new_empty(1).expand(x.shape[0], 1, *x.shape[2:])
         pulled[-1] = shape.kernel_gradients(gradient.sum(1, keepdim=True), single, ones, (True, False))[0]
     del merged
-    x_gradient, coefficient_gradient = _shared_backward(
-        x, coefficients, setting.basis, pulled, ctx.needs_input_grad[0]
-    )
+    x_gradient, coefficient_gradient = _shared_backward(x, coefficients, setting.basis, pulled, ctx.needs_input_grad[0])
     return x_gradient, None, prompts_gradient, coefficient_gradient
 
 

@@ -115,7 +115,5 @@ class Convolution:
         """Return the height and width of the output."""
         return tuple(
             (size + 2 * pad - kernel) // stride + 1
-            for size, pad, kernel, stride in zip(
-                x.shape[2:], self.padding, self.kernel_size, self.stride, strict=True
-            )
+            for size, pad, kernel, stride in zip(x.shape[2:], self.padding, self.kernel_size, self.stride, strict=True)
         )
