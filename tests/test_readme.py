@@ -89,6 +89,23 @@ def test_the_figure_and_the_files_that_the_documents_name_are_there():
                 assert (document.parent / target).exists(), f"{document.name} names {target}"
 
 
+def test_the_table_shown_is_the_published_one():
+    published = (ROOT / "results/reference/tables/memory_ratios.md").read_text(encoding="utf-8").strip()
+    shown = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("<!-- results -->")[2]
+        .partition("<!-- /results -->")[0]
+    )
+    assert published in shown, "copy results/reference/tables/memory_ratios.md between the two marks of README.md"
+
+
+def test_the_published_figures_belong_to_the_published_records():
+    reference = ROOT / "results/reference"
+    for name in ("records.jsonl.gz", "records.csv", "claims.md", "report.html", "figures/memory_against_edges.png"):
+        assert (reference / name).is_file(), name
+
+
 def test_the_cited_files_are_valid():
     yaml = pytest.importorskip("yaml")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))

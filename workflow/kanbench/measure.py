@@ -136,11 +136,8 @@ class _Tracker(MemTracker):
         super()._pre_fw_hook(module, inputs)
 
 
-def cuda_peak(action: Callable[[], Any], device: torch.device) -> tuple[int | None, int | None]:
-    """Return the peak allocated and reserved bytes of `action` on a CUDA device; nulls elsewhere."""
-    if device.type != "cuda":
-        action()
-        return None, None
+def cuda_peak(action: Callable[[], Any], device: torch.device) -> tuple[int, int]:
+    """Return the peak allocated and reserved bytes of `action` on a CUDA device."""
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)

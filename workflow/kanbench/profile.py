@@ -26,7 +26,7 @@ from kanbench.errors import Unavailable
 from kanbench.locks import device_lock
 from kanbench.train import lookup
 
-TIMED_STEPS, TIMED_SECONDS = 20, 6.0
+TIMED_STEPS, TIMED_SECONDS = 12, 3.0
 MEMORY_SHARE = 0.5
 """Largest share of the machine's memory that a step may be simulated to take and still be run on a processor."""
 

@@ -112,8 +112,10 @@ def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device
         "saved_for_backward_bytes": measure.saved_for_backward(subject.model, lambda: subject.loss(batch), inputs)
     }
     subject.step(batch)  # creates the optimiser's state
-    allocated, reserved = measure.cuda_peak(lambda: subject.step(batch), device)
-    evaluated, _ = measure.cuda_peak(lambda: subject.task.evaluate(subject.model, "validation"), device)
+    allocated = reserved = evaluated = None
+    if device.type == "cuda":
+        allocated, reserved = measure.cuda_peak(lambda: subject.step(batch), device)
+        evaluated, _ = measure.cuda_peak(lambda: subject.task.evaluate(subject.model, "validation"), device)
     simulated = measure.simulated_peak(subject.model, subject.optimiser, lambda: subject.step(batch), inputs)
     return {
         "peak_allocated_bytes": allocated,
