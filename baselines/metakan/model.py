@@ -41,6 +41,24 @@ def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
     return torch.no_grad()(model[1].layers[layer].edge_functions)
 
 
+def adapt(model: nn.Module, state: dict[str, Tensor] | None, how: str) -> None:
+    """Give a new network the meta-learners of a trained one.
+
+    Args:
+        state: The state dict of the trained network, whose layers may differ; None for `random_frozen`.
+        how: `warm` takes them as a start, `frozen` trains the prompts only, `random_frozen` freezes the meta-learners
+            as they were initialised.
+    """
+    if how not in ("warm", "frozen", "random_frozen"):
+        raise ValueError(f"adapt: found {how!r}, expected 'warm', 'frozen' or 'random_frozen'")
+    learners = model[1].meta_learners
+    if how != "random_frozen":
+        mark = "meta_learners."
+        learners.load_state_dict({name.partition(mark)[2]: value for name, value in state.items() if mark in name})
+    if how != "warm":
+        learners.requires_grad_(False)
+
+
 def describe(model: nn.Module) -> dict[str, str]:
     """Return how the engine evaluated the network."""
     return {"mode": model[1].mode_used}

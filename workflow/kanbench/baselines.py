@@ -26,6 +26,8 @@ AXIS_MINIMUM = {"depth": 0}
 """Least value of an axis that is written as a plain default; 1 for those not named here."""
 TRAINING_KNOBS = ("learning_rate", "weight_decay")
 """What a search space may vary beside the settings."""
+ARCHITECTURE = "fully_connected"
+"""Architecture of a baseline, and of an experiment's `all`, that names none."""
 _TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"))
 _NUMBER = (int, float)
 
@@ -70,6 +72,7 @@ class Baseline:
     variants: Mapping[str, Mapping[str, Any]]
     tasks: Mapping[str, Mapping[str, Any]]
     search_space: Mapping[str, Any]
+    architecture: str
     requires: tuple[str, ...]
     sources: tuple[str, ...]
     example: Mapping[str, Any]
@@ -185,6 +188,7 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         variants=content.get("variants", {}),
         tasks=content.get("tasks", {}),
         search_space=content.get("search_space", {}),
+        architecture=content.get("architecture", ARCHITECTURE),
         requires=tuple(content.get("requires", ())),
         sources=tuple(content.get("sources", ())),
         example=content["example"],

@@ -62,6 +62,8 @@ def _work(verbs) -> None:
             verb.add_argument(
                 "--data-root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)"
             )
+            text = "folder below which other runs left their weights (default: that of --output)"
+            verb.add_argument("--runs", type=Path, help=text)
         verb.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
         verb.add_argument("--exclusive", action="store_true", help="keep other runs off the device")
     verb = _verb(verbs, "data", commands.data, "Check a data set, or download it on explicit request.")

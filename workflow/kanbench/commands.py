@@ -13,6 +13,7 @@ from kanbench import collect as collecting
 from kanbench import plan as planning
 from kanbench import status as progress
 from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.spec import run_name
 
 POLL_SECONDS = 1.0
 
@@ -82,7 +83,7 @@ def status(options: Namespace) -> None:
     planned = _planned(options)
     folder = paths.root() / planned.folder
     content = {
-        "experiments": planned.study.experiments,
+        "experiments": planned.experiments,
         "runs": {name: {"experiments": run.experiments} for name, run in planned.runs.items()},
     }
     if options.watch:
@@ -111,7 +112,21 @@ def train(options: Namespace) -> None:
     spec = _read_spec(options.spec, profiled=False)
     from kanbench import train as training
 
-    _record(options, lambda: training.run(spec, data_root=options.data_root, exclusive=options.exclusive))
+    _record(
+        options,
+        lambda: training.run(
+            spec,
+            data_root=options.data_root,
+            exclusive=options.exclusive,
+            runs=options.runs or _runs(options.output, spec),
+        ),
+    )
+
+
+def _runs(output: Path, spec: dict) -> Path:
+    """Return the folder below which the records of a study lie, or that of the one record that is written by hand."""
+    planned = output.resolve().as_posix().endswith(f"/{run_name(spec)}.json")
+    return output.resolve().parents[2 if planned else 0]
 
 
 def profile(options: Namespace) -> None:

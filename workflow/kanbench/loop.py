@@ -118,8 +118,16 @@ class Training:
         Diverged, TimedOut, torch.OutOfMemoryError
     """
 
-    def __init__(self, trainee: Trainee, training: Mapping[str, Any], generator: torch.Generator, device: torch.device):
-        self.trainee, self.training, self.device = trainee, training, device
+    def __init__(
+        self,
+        trainee: Trainee,
+        training: Mapping[str, Any],
+        generator: torch.Generator,
+        device: torch.device,
+        observe: Callable[[int], None] = lambda step: None,
+    ):
+        """Prepare a training; `observe` is called after every evaluation with the number of finished steps."""
+        self.trainee, self.training, self.device, self.observe = trainee, training, device, observe
         self.history, self.timer = History(), StepTimer(device)
         self.steps = total_steps(training, trainee.task)
         self.batches = trainee.task.batches(training["batch_size"], generator)
@@ -134,6 +142,7 @@ class Training:
         started, limit = time.monotonic(), self.training["timeout_seconds"]
         due = set(evaluation_steps(self.steps, self.training["evaluations"]))
         self._evaluate(0, None)
+        self.observe(0)
         for step in range(1, self.steps + 1):
             batch = next(self.batches)
             with self.timer:
@@ -145,6 +154,7 @@ class Training:
                     raise TimedOut(f"{limit:g} s were over after step {step} of {self.steps}")
             if step in due:
                 self._evaluate(step, float(loss))
+                self.observe(step)
         self._evaluate_train()
 
     def _check(self, loss: torch.Tensor, step: int) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kanbench import PROTOCOL, baselines, config, paths, taskinfo
+from kanbench import PROTOCOL, analyses, baselines, config, paths, taskinfo, tuning
 from kanbench.atomic import write_text
 from kanbench.errors import Finding, InvalidInput, nearest
 from kanbench.spec import canonical, run_name
@@ -46,6 +47,12 @@ class Plan:
     def folder(self) -> str:
         return self.study.folder
 
+    @property
+    def experiments(self) -> dict[str, str]:
+        """The titles of the planned experiments by id, those included that only supply weights to others."""
+        used = {*self.study.experiments, *(key for run in self.runs.values() for key in run.experiments)}
+        return {key: value["title"] for key, value in self.study.content["experiments"].items() if key in used}
+
     def record(self, name: str) -> str:
         """Return the path of a run's record, relative to the repository."""
         return f"{self.folder}/runs/{name}.json"
@@ -58,9 +65,14 @@ class Plan:
         return code_of(self.runs[name].spec, self.methods, self.tasks)
 
     def inputs(self, name: str) -> list[str]:
-        """Return what a run is made from: its code, and the proof that its data set is there."""
-        dataset = self.tasks[self.runs[name].spec["task"]["name"]].data
-        return self.code(name) + ([f"results/data/{dataset}.txt"] if dataset else [])
+        """Return what a run is made from: its code, the proof that its data set is there, another run's weights."""
+        spec = self.runs[name].spec
+        dataset, source = self.tasks[spec["task"]["name"]].data, (spec.get("source") or {}).get("spec")
+        return [
+            *self.code(name),
+            *([f"results/data/{dataset}.txt"] if dataset else []),
+            *([f"{self.folder}/runs/{run_name(source)}{WEIGHTS}"] if source else []),
+        ]
 
     def flags(self, name: str) -> str:
         """Return the further arguments of `kanbench train` for a run."""
@@ -73,6 +85,12 @@ class Plan:
         """The pattern of the names of runs that measure a step and train nothing."""
         names = sorted(name for name, info in self.tasks.items() if info.profile)
         return f"(?:{'|'.join(names)})/.+"
+
+    @property
+    def kept(self) -> str:
+        """The pattern of the names of runs that leave their weights beside their record."""
+        names = sorted(name for name, run in self.runs.items() if "keep" in run.spec)
+        return "|".join(map(re.escape, names)) or NOTHING
 
     def gpu_slots(self, name: str) -> int:
         """Return how much of a GPU a run takes, in slots of `GPU_SLOTS`: all where it reports times."""
@@ -97,7 +115,7 @@ class Plan:
         content = {
             "study": self.study.name,
             "protocol": PROTOCOL,
-            "experiments": {key: value["title"] for key, value in self.study.experiments.items()},
+            "experiments": self.experiments,
             "runs": {
                 run.name: {
                     "spec": run.spec,
@@ -116,16 +134,21 @@ class Plan:
 
 GPU_SLOTS = 4
 """Runs that may share one GPU; the profiles offer as many of the Snakemake resource `gpu_slots`."""
-HARNESS_CODE = ("train.py", "profile.py", "loop.py", "measure.py", "schedules.py", "task.py", "build.py")
-_CODE: dict[tuple[str, str], list[str]] = {}
+WEIGHTS = ".safetensors"
+NOTHING = "(?!)"
+"""A pattern that matches no name."""
+HARNESS_CODE = ("train.py", "profile.py", "loop.py", "measure.py", "schedules.py", "task.py", "build.py", "analysis.py")
+_CODE: dict[tuple, list[str]] = {}
 
 
 def code_of(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
     """Return the repository-relative files that a run's numbers depend on, sorted."""
-    key = (spec["method"]["name"], spec["task"]["name"])
+    analysed = tuple(sorted(spec.get("analyses", ())))
+    key = (spec["method"]["name"], spec["task"]["name"], analysed)
     if key not in _CODE:
         files = {*baselines.code_files(methods[key[0]].baseline), *tasks[key[1]].code_files}
         files |= {Path(__file__).with_name(name) for name in HARNESS_CODE}
+        files |= {analyses.code_file(name) for name in analysed}
         _CODE[key] = sorted({paths.relative(Path(file)) for file in files})
     return _CODE[key]
 
@@ -148,12 +171,32 @@ class _Expansion:
         self.runs: dict[str, Run] = {}
 
     def plan(self) -> Plan:
-        for key, experiment in self.study.experiments.items():
-            for spec, label in self._specs(key, experiment):
-                self._add(key, experiment, spec, label)
+        for key in self._in_order():
+            for spec, label in self._specs(key, self.study.content["experiments"][key]):
+                self._add(key, self.study.content["experiments"][key], spec, label)
         if self.problems:
             raise InvalidInput(dict.fromkeys(self.problems))
         return Plan(self.study, self.runs, self.methods, self.tasks)
+
+    def _in_order(self) -> list[str]:
+        """Return the experiments to plan, those whose runs start from others after them; add those that `only` left."""
+        everything, ordered = self.study.content["experiments"], []
+
+        def visit(key: str, users: tuple[str, ...] = ()) -> None:
+            if key in users:
+                chain = " -> ".join([*users, key])
+                self._problem(f"experiments.{key}", chain, "sources without a circle", "start from another experiment")
+            elif key not in ordered:
+                for source in _sources(everything[key]):
+                    if source in everything:
+                        visit(source, (*users, key))
+                    else:
+                        self._unknown(f"experiments.{key}.source.experiment", "experiment", source, list(everything))
+                ordered.append(key)
+
+        for key in self.study.experiments:
+            visit(key)
+        return ordered
 
     def _add(self, key: str, experiment: Mapping[str, Any], spec: dict[str, Any], label: str) -> None:
         run = self.runs.setdefault(name := run_name(spec), Run(name, spec, label))
@@ -171,28 +214,59 @@ class _Expansion:
             "device": experiment.get("device", top.get("device", "cpu")),
         }
         seeds = experiment.get("seeds", top["seeds"])
+        shared.update(self._analyses(experiment, where))
+        if "keep" in experiment:
+            shared["keep"] = experiment["keep"]
         tasks = list(self._tasks(experiment["tasks"], where))
         methods = list(self._methods(experiment, where))
-        for (task, task_settings), (method, overrides, training) in itertools.product(tasks, methods):
-            try:
-                settings = baselines.resolve(method, task.family, overrides)
-            except InvalidInput as error:
-                self.problems += _located(error, self.study.label, f"{where}.methods.{method.name}")
-                continue
-            for seed in seeds:
-                spec = {
-                    **shared,
-                    "task": {"name": task.name, "settings": task_settings},
-                    "method": {
-                        "name": method.name,
-                        "baseline": method.baseline.name,
-                        "variant": method.variant,
-                        "settings": settings,
-                    },
-                    "training": training,
-                    "seed": seed,
-                }
-                yield spec, method.label
+        for (task, task_settings), (method, overrides, training, source) in itertools.product(tasks, methods):
+            for trial, chosen, knobs in tuning.trials(method, overrides, experiment.get("trials")):
+                try:
+                    settings = baselines.resolve(method, task.family, chosen)
+                except InvalidInput as error:
+                    self.problems += _located(error, self.study.label, f"{where}.methods.{method.name}")
+                    continue
+                for seed in seeds:
+                    spec = {
+                        **shared,
+                        **trial,
+                        "task": {"name": task.name, "settings": task_settings},
+                        "method": {
+                            "name": method.name,
+                            "baseline": method.baseline.name,
+                            "variant": method.variant,
+                            "settings": settings,
+                        },
+                        "training": {**training, **knobs},
+                        "seed": seed,
+                    }
+                    for start in self._starts(spec, source):
+                        yield {**spec, **start}, method.label
+
+    def _analyses(self, experiment: Mapping[str, Any], where: str) -> dict[str, Any]:
+        if "analyses" not in experiment:
+            return {}
+        found, problems = analyses.resolve(experiment["analyses"], self.study.label, f"{where}.analyses")
+        self.problems += problems
+        return {"analyses": found}
+
+    def _starts(self, spec: Mapping[str, Any], source: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+        """Yield what a spec says of where it starts: nothing, or one entry a source run and way to adapt it."""
+        if source is None:
+            yield {}
+            return
+        ways = [source["adapt"]] if isinstance(source["adapt"], str) else source["adapt"]
+        origins = [None]
+        if "experiment" in source:
+            origins = [
+                run.spec
+                for run in self.runs.values()
+                if source["experiment"] in run.experiments
+                and run.spec["seed"] == spec["seed"]
+                and run.spec["method"]["baseline"] == spec["method"]["baseline"]
+            ]
+        for origin, how in itertools.product(origins, ways):
+            yield {"source": {"spec": origin, "adapt": how}}
 
     def _tasks(self, entries: list[Any], where: str) -> Iterator[tuple[Any, dict[str, Any]]]:
         for index, entry in enumerate(entries):
@@ -207,7 +281,7 @@ class _Expansion:
                 except InvalidInput as error:
                     self.problems += _located(error, self.study.label, f"{place}.settings")
 
-    def _methods(self, experiment: Mapping[str, Any], where: str) -> Iterator[tuple[Any, dict, dict]]:
+    def _methods(self, experiment: Mapping[str, Any], where: str) -> Iterator[tuple]:
         for index, entry in enumerate(experiment["methods"]):
             entry = {"name": entry} if isinstance(entry, str) else entry
             place = f"{where}.methods.{index}"
@@ -215,13 +289,20 @@ class _Expansion:
                 [experiment["training"], entry.get("training")], self.study.label, f"{place}.training"
             )
             self.problems += problems
-            for method in self._matching(entry["name"], place):
+            source = entry.get("source", experiment.get("source"))
+            for method in self._matching(entry["name"], place, experiment.get("architecture", baselines.ARCHITECTURE)):
                 axes = {k: v for k, v in experiment.get("axes", {}).items() if k in method.axes}
                 for overrides in _combinations({**axes, **entry.get("settings", {})}):
-                    yield method, overrides, training
+                    yield method, overrides, training, source
 
-    def _matching(self, name: str, place: str) -> list[Any]:
-        found = [m for m in self.methods.values() if name in ("all", m.name, m.baseline.name)]
+    def _matching(self, name: str, place: str, architecture: str) -> list[Any]:
+        """Return the methods that a name stands for; `all` means those of the experiment's architecture."""
+        found = [
+            method
+            for method in self.methods.values()
+            if name in (method.name, method.baseline.name)
+            or (name == "all" and method.baseline.architecture == architecture)
+        ]
         if not found:
             known = {*self.methods, *(m.baseline.name for m in self.methods.values()), "all"}
             self._unknown(f"{place}.name" if "." in place else place, "method", name, sorted(known))
@@ -235,7 +316,16 @@ class _Expansion:
 
     def _unknown(self, key: str, kind: str, name: str, known: list[str]) -> None:
         step = f"correct the name; `python -m kanbench list` shows every {kind}"
-        self.problems.append(Finding(self.study.label, key, f"unknown {kind} '{name}'", nearest(name, known), step))
+        self._problem(key, f"unknown {kind} '{name}'", nearest(name, known), step)
+
+    def _problem(self, key: str, found: str, expected: str, step: str) -> None:
+        self.problems.append(Finding(self.study.label, key, found, expected, step))
+
+
+def _sources(experiment: Mapping[str, Any]) -> list[str]:
+    """Return the experiments whose runs those of an experiment start from."""
+    entries = [experiment, *(entry for entry in experiment["methods"] if isinstance(entry, Mapping))]
+    return [entry["source"]["experiment"] for entry in entries if "experiment" in entry.get("source", {})]
 
 
 def _combinations(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -49,6 +49,7 @@ def blank(spec: Mapping[str, Any], *, label: str, family: str, metric: str, goal
         "floors": {},
         "method_info": {},
         "artifacts": {},
+        "analyses": {},
         "code": None,
         "environment": None,
     }

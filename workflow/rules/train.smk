@@ -39,7 +39,7 @@ rule train:
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     wildcard_constraints:
-        run=f"(?!{PLAN.profiled}).+",
+        run=f"(?!{PLAN.profiled}|(?:{PLAN.kept})$).+",
     conda:
         "../../environment.yml"
     threads: lambda wildcards: PLAN.threads(wildcards.run, workflow.cores)
@@ -49,7 +49,17 @@ rule train:
         spec=lambda wildcards: PLAN.runs[wildcards.run].text,
         flags=lambda wildcards: PLAN.flags(wildcards.run),
     shell:
-        "python -m kanbench train --spec {params.spec:q} --output {output:q} --threads {threads} {params.flags} 2> {log:q}"
+        "python -m kanbench train --spec {params.spec:q} --output {output[0]:q} --threads {threads} {params.flags} 2> {log:q}"
+
+
+use rule train as train_and_keep with:
+    output:
+        f"{RESULTS}/runs/{{run}}.json",
+        f"{RESULTS}/runs/{{run}}.safetensors",
+    log:
+        f"{RESULTS}/logs/train_and_keep/{{run}}.log",
+    wildcard_constraints:
+        run=PLAN.kept,
 
 
 rule collect:

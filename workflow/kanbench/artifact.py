@@ -1,0 +1,52 @@
+"""The weights that a run leaves beside its record, for the runs that start from them. No pickle is involved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from kanbench.atomic import write_bytes
+from kanbench.errors import MissingData
+from kanbench.spec import run_name
+
+SUFFIX = ".safetensors"
+
+
+def path(runs: Path, spec: Mapping[str, Any]) -> Path:
+    """Return where the run of a spec leaves its weights below the folder `runs`."""
+    return runs / f"{run_name(spec)}{SUFFIX}"
+
+
+def write(model: torch.nn.Module | None, record: Mapping[str, Any], file: Path) -> dict[str, str]:
+    """Write a model's state and return the record's `artifacts`; a run that failed leaves a file without tensors."""
+    usable = model is not None and record["status"] == "ok"
+    state = (
+        {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+        if usable
+        else {}
+    )
+    content = save(state, metadata={"run": record["run"], "status": record["status"]})
+    write_bytes(file, content)
+    return {"model": file.name, "model_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def read(runs: Path, spec: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], str]:
+    """Return the state that the run of a spec left, and the run's status.
+
+    Raises:
+        MissingData: there is no such file.
+    """
+    file = path(runs, spec)
+    if not file.is_file():
+        raise MissingData(
+            f"no weights of the run {run_name(spec)}\n  looked for: {file}\n"
+            "  next: train that run first (`snakemake` does so by itself), or name its folder with --runs"
+        )
+    with safe_open(file, framework="pt") as content:
+        return {name: content.get_tensor(name) for name in content.keys()}, content.metadata()["status"]  # noqa: SIM118
