@@ -125,7 +125,7 @@ def test_settings_of_analyses_are_checked_in_the_plan(tiny):
     tiny["experiments"]["E1"]["analyses"] = {"edge_function": {}}
     with pytest.raises(InvalidInput, match="did you mean 'edge_functions'"):
         expand(tiny)
-    tiny["experiments"]["E1"]["analyses"] = {"edge_functions": {"pionts": 3}}
+    tiny["experiments"]["E1"]["analyses"] = {"edge_functions": {"point": 3}}
     with pytest.raises(InvalidInput, match="did you mean 'points'"):
         expand(tiny)
     tiny["experiments"]["E1"]["analyses"] = {"edge_functions": {"points": "many"}}

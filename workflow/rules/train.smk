@@ -39,7 +39,7 @@ rule train:
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     wildcard_constraints:
-        run=f"(?!{PLAN.profiled}|(?:{PLAN.kept})$).+",
+        run=f"(?!{PLAN.profiled}|(?:{PLAN.kept})\\.json).+",
     conda:
         "../../environment.yml"
     threads: lambda wildcards: PLAN.threads(wildcards.run, workflow.cores)
