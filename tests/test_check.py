@@ -105,6 +105,13 @@ def test_messages_say_what_was_found(tmp_path):
     assert found["count"].startswith("4 counted, 3 declared")
 
 
+def test_parameter_groups_have_to_be_declared(tmp_path):
+    body = "def build(problem, settings): return Line(problem)\ndef parameter_groups(model, settings):\n"
+    body += "    return [{'name': 'slopes', 'params': [model.linear.weight]}]"
+    found = broken_rules(guest(tmp_path, body))
+    assert found["groups"] == "groups slopes found, none declared in groups"
+
+
 def test_a_pinned_seed_is_noticed(tmp_path):
     found = broken_rules(
         guest(tmp_path, "def build(problem, settings):\n    torch.manual_seed(0)\n    return Line(problem)")

@@ -129,6 +129,68 @@ def test_groups_scale_their_learning_rate():
     assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([1.0, 0.1])
 
 
+def two_groups(training):
+    a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    return loop.make_optimiser([{"name": "prompts", "params": [a]}, {"name": "meta_learners", "params": [b]}], training)
+
+
+def test_settings_of_a_group_win_over_those_of_the_baseline_and_the_general_ones():
+    training = {**TRAINING, "optimiser": "adamw", "weight_decay": 0.5}
+    training["groups"] = {"prompts": {"learning_rate": 0.01, "weight_decay": 0.25}, "meta_learners": {}}
+    prompts, learners = two_groups(training).param_groups
+    assert (prompts["lr"], prompts["weight_decay"]) == (0.01, 0.25)
+    assert (learners["lr"], learners["weight_decay"]) == (0.1, 0.5)
+    parameter = nn.Parameter(torch.ones(1))
+    group = {"name": "prompts", "params": [parameter], "lr_scale": 10.0, "weight_decay": 0.125}
+    training["groups"] = {"prompts": {"learning_rate": 0.02}}
+    (found,) = loop.make_optimiser([group], training).param_groups
+    assert (found["lr"], found["weight_decay"]) == (0.02, 0.125)
+
+
+def test_each_group_follows_its_own_schedule():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.prompts, self.learners = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return x * self.prompts * self.learners
+
+    training = {**TRAINING, "steps": 4, "evaluations": 1}
+    training["groups"] = {
+        "prompts": {"learning_rate": 0.01},
+        "meta_learners": {"learning_rate": 0.2, "schedule": "alternating"},
+        "other": {"schedule": "exponential", "gamma": 0.7},
+    }
+    model, rates = Two(), []
+    groups = [{"name": n, "params": [p]} for n, p in (("prompts", model.prompts), ("meta_learners", model.learners))]
+    groups.append({"name": "other", "params": [nn.Parameter(torch.ones(1))]})
+    optimiser = loop.make_optimiser(groups, training)
+    trainee = loop.Trainee(model, Scripted([1] * 2, [1] * 2), optimiser)
+    trainee.after_step = lambda *_: rates.append([group["lr"] for group in optimiser.param_groups])
+    loop.Training(trainee, training, torch.Generator(), torch.device("cpu")).run()
+    expected = [[0.01, 0.2, 0.1], [0.01, 0.0, 0.07], [0.01, 0.2, 0.049], [0.01, 0.0, 0.0343]]
+    assert [rate for each in rates for rate in each] == pytest.approx([rate for each in expected for rate in each])
+
+
+def test_lbfgs_decays_its_learning_rate_exponentially_as_the_released_dense_kan_does():
+    class Rosenbrock(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x = nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64))
+
+        def forward(self, batch):
+            return torch.stack([10 * (self.x[1] - self.x[0] ** 2), 1 - self.x[0]])
+
+    model, rates = Rosenbrock(), []
+    changes = {"optimiser": "lbfgs", "learning_rate": 1.0, "schedule": "exponential", "gamma": 0.7, "steps": 6}
+    found = session(Scripted(range(9, 0, -1), [1] * 6), model, **changes)
+    found.trainee.after_step = lambda *_: rates.append(found.trainee.optimiser.param_groups[0]["lr"])
+    found.run()
+    assert rates == pytest.approx([0.7**step for step in range(6)])
+    assert model.x.tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
+
+
 def test_evaluations_are_even_and_end_at_the_last_step():
     assert loop.evaluation_steps(10, 3) == [3, 7, 10]
     assert loop.evaluation_steps(2, 10) == [1, 2]

@@ -74,3 +74,29 @@ def test_what_the_snakefile_imports_leaves_torch_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.root(), check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_method_without_the_group_is_planned_as_if_nothing_were_said_of_it(tiny):
+    plain = expand(tiny).runs
+    groups = {"prompts": {"learning_rate": [0.1, 0.01]}, "meta_learners": {"schedule": "alternating"}}
+    tiny["experiments"]["E1"]["training"]["groups"] = groups
+    assert set(expand(tiny).runs) == set(plain)
+    tiny["experiments"]["E1"]["methods"] = ["mlp", "metakan-relu"]
+    runs = expand(tiny).runs.values()
+    rates = [
+        run.spec["training"]["groups"]["prompts"]["learning_rate"]
+        for run in runs
+        if run.spec["method"]["name"] == "metakan-relu"
+    ]
+    assert sorted(rates) == [0.01, 0.1]
+    assert len(runs) == 3
+
+
+def test_a_set_of_formulas_stands_for_its_members(tiny):
+    experiment = tiny["experiments"]["E1"]
+    for written, count in (("runnable", 30), ("core", 13), ("extended", 88), (["core", "product", "I.6.20"], 14)):
+        experiment["tasks"] = [{"name": "feynman", "settings": {"formula": written}}]
+        experiment["methods"] = ["affine"]
+        formulas = [run.spec["task"]["settings"]["formula"] for run in expand(tiny).runs.values()]
+        assert len(formulas) == len(set(formulas)) == count
+    assert {"product", "I.6.20", "I.37.4"} <= set(formulas)

@@ -95,6 +95,16 @@ def test_settings_name_what_varies_and_nothing_else(frame):
     assert set(frame[frame["task"] == "digits"]["settings"]) == {""}
 
 
+def test_settings_of_parameter_groups_are_named_where_they_vary(records):
+    chosen = [r for r in records if r["spec"]["method"]["name"].startswith("metakan")][:2]
+    for entry, rate in zip(chosen, (0.1, 0.01), strict=True):
+        entry["spec"] = json.loads(json.dumps(chosen[0]["spec"]))
+        entry["spec"]["training"]["groups"] = {"prompts": {"learning_rate": rate, "schedule": "constant"}}
+    frame = frames.to_frame(chosen)
+    assert list(frame["settings"]) == ["prompts.learning_rate=0.1", "prompts.learning_rate=0.01"]
+    assert list(frame["spec.training.groups.prompts.learning_rate"]) == [0.1, 0.01]
+
+
 def test_a_task_setting_that_varies_enters_the_name_of_the_task(records):
     for record in records[:2]:
         record["spec"]["task"]["settings"]["noise"] = 0.1

@@ -60,6 +60,7 @@ def test_every_problem_is_reported_at_once():
     assert "integer, at least 1" in text
     assert "did you mean 'unit'?" in text
     assert "nearest: I.6.20" in text
+    assert "a set of them (runnable, extended, variant, example, core)" in text
 
 
 @pytest.mark.parametrize("value", ["100", True, 1.5, None, float("nan"), float("inf")])

@@ -28,6 +28,8 @@ TRAINING_KNOBS = ("learning_rate", "weight_decay")
 """What a search space may vary beside the settings."""
 ARCHITECTURE = "fully_connected"
 """Architecture of a baseline, and of an experiment's `all`, that names none."""
+REST = "other"
+"""Parameter group of the parameters that a baseline puts into none of its own."""
 _TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"))
 _NUMBER = (int, float)
 
@@ -76,6 +78,7 @@ class Baseline:
     requires: tuple[str, ...]
     sources: tuple[str, ...]
     example: Mapping[str, Any]
+    groups: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -192,6 +195,7 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         requires=tuple(content.get("requires", ())),
         sources=tuple(content.get("sources", ())),
         example=content["example"],
+        groups=tuple(content.get("groups", ())),
     )
 
 

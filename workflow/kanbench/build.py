@@ -17,13 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from kanbench.baselines import MODEL, Baseline, Method
+from kanbench.baselines import MODEL, REST, Baseline, Method
 from kanbench.errors import KanbenchError, Unavailable
 from kanbench.task import Problem
 
 GROUP_KEYS = ("name", "params", "lr_scale", "weight_decay")
-REST = "other"
-"""Name of the group of the parameters that a baseline puts into none."""
 
 
 class BrokenContract(KanbenchError):

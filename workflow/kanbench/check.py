@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from kanbench import baselines, build, measure, paths, seeds
-from kanbench.baselines import Method
+from kanbench.baselines import REST, Method
 from kanbench.errors import Unavailable
 from kanbench.task import Problem, evaluating
 
@@ -169,9 +169,11 @@ def count(subject: Subject) -> None:
 
 
 def groups(subject: Subject) -> None:
-    """Every trainable parameter is in exactly one of the groups of `parameter_groups`."""
-    model = subject.model()
-    build.parameter_groups(subject.module, model, subject.settings)
+    """Every trainable parameter is in exactly one of the groups of `parameter_groups`, which `groups` declares."""
+    found = build.parameter_groups(subject.module, subject.model(), subject.settings)
+    names, declared = {group["name"] for group in found} - {REST}, set(subject.method.baseline.groups)
+    expected = ", ".join(sorted(declared)) or "none"
+    _require(names == declared, f"groups {', '.join(sorted(names)) or 'none'} found, {expected} declared in groups")
 
 
 def files(subject: Subject) -> None:

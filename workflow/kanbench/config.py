@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kanbench import paths, schema
+from kanbench.baselines import REST
 from kanbench.errors import Finding, InvalidInput, nearest
 
 DEFAULT_STUDY = "workflow/config/laptop.yaml"
@@ -112,15 +114,22 @@ def from_snakemake(config: Mapping[str, Any], configfiles: list[str]) -> Study:
     return load(None, config)
 
 
-def training(parts: list[Mapping[str, Any] | None], label: str, key: str) -> tuple[dict[str, Any], list[Finding]]:
-    """Merge training settings, later parts winning, and check what a schema cannot say.
+def trainings(
+    parts: list[Mapping[str, Any] | None], label: str, key: str
+) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """Merge training settings, later parts winning, and return one complete mapping for every combination of lists.
+
+    `groups` are merged group by group. What a schema cannot say is checked here.
 
     Returns:
-        The complete settings and the findings about them.
+        The complete settings, in the order of the lists, and the findings about them.
     """
-    merged = dict(TRAINING_DEFAULTS)
+    merged: dict[str, Any] = dict(TRAINING_DEFAULTS)
+    groups: dict[str, dict[str, Any]] = {}
     for part in parts:
-        part = part or {}
+        part = dict(part or {})
+        for name, entry in part.pop("groups", {}).items():
+            groups[name] = {**groups.get(name, {}), **entry}
         if "steps" in part:
             merged.pop("epochs", None)
         if "epochs" in part:
@@ -130,18 +139,71 @@ def training(parts: list[Mapping[str, Any] | None], label: str, key: str) -> tup
     if ("steps" in merged) == ("epochs" in merged):
         found = "both" if "steps" in merged else "neither"
         problems.append(Finding(label, key, f"{found} of steps and epochs", "exactly one", "write `steps` or `epochs`"))
-    if merged["schedule"] == "exponential":
-        merged.setdefault("gamma", GAMMA_DEFAULT)
-    else:
-        merged.pop("gamma", None)
-    if merged["optimiser"] == "lbfgs" and merged["batch_size"] is not None:
-        problems.append(
-            Finding(
-                label,
-                key,
-                f"lbfgs with batch_size {merged['batch_size']}",
-                "the full batch (null): its line search compares losses of one batch",
-                "set batch_size: null or take adam",
-            )
-        )
-    return merged, problems
+    swept = {(None, name): value for name, value in merged.items()}
+    swept |= {(group, name): value for group, entry in groups.items() for name, value in entry.items()}
+    found = [_training(chosen) for chosen in combinations(swept)]
+    for each in found:
+        problems += _lbfgs_findings(each, label, key)
+    return found, problems
+
+
+def combinations(settings: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
+    """Yield every choice of one value a key, where a list is a choice and any other value stands for itself."""
+    choices = [value if isinstance(value, list) else [value] for value in settings.values()]
+    for values in itertools.product(*choices):
+        yield dict(zip(settings, values, strict=True))
+
+
+def _training(chosen: Mapping[tuple[str | None, str], Any]) -> dict[str, Any]:
+    """Return settings from `{(group or None, name): value}`."""
+    top = {name: value for (group, name), value in chosen.items() if group is None}
+    groups: dict[str, dict[str, Any]] = {}
+    for (group, name), value in chosen.items():
+        if group is not None:
+            groups.setdefault(group, {})[name] = value
+    return _tidy(top, groups)
+
+
+def _tidy(top: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Write `gamma` where a schedule is exponential and nowhere else, and `groups` only where there are any."""
+    result = _with_gamma(top, top["schedule"], GAMMA_DEFAULT)
+    entries = {
+        name: _with_gamma(entry, entry.get("schedule", top["schedule"]), result.get("gamma", GAMMA_DEFAULT))
+        for name, entry in groups.items()
+    }
+    entries = {name: entry for name, entry in entries.items() if entry}
+    return {**result, "groups": entries} if entries else result
+
+
+def _with_gamma(entry: Mapping[str, Any], schedule: str, default: float) -> dict[str, Any]:
+    kept = {name: value for name, value in entry.items() if name != "gamma"}
+    if schedule != "exponential" or ("schedule" not in entry and "gamma" not in entry):
+        return kept
+    return {**kept, "gamma": entry.get("gamma", default)}
+
+
+def _lbfgs_findings(training: Mapping[str, Any], label: str, key: str) -> Iterator[Finding]:
+    if training["optimiser"] != "lbfgs":
+        return
+    if training["batch_size"] is not None:
+        expected = "the full batch (null): its line search compares losses of one batch"
+        found = f"lbfgs with batch_size {training['batch_size']}"
+        yield Finding(label, key, found, expected, "set batch_size: null or take adam")
+    if "groups" in training:
+        found = f"lbfgs with settings for the groups {', '.join(training['groups'])}"
+        expected = "one learning rate: L-BFGS moves all parameters along one direction"
+        yield Finding(label, f"{key}.groups", found, expected, "remove groups, or take adam or adamw")
+
+
+def for_groups(training: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    """Return training settings as they apply to a method with the parameter groups `groups`.
+
+    Settings for groups that it lacks are dropped, so that runs which differ only in them are one run. The rest of the
+    parameters is the group `other`: where a method has no groups that is all of them, and its settings become the
+    general ones.
+    """
+    top = {name: value for name, value in training.items() if name != "groups"}
+    kept = {name: entry for name, entry in training.get("groups", {}).items() if name in (*groups, REST)}
+    if not groups:
+        top.update(kept.pop(REST, {}))
+    return _tidy(top, kept)

@@ -249,7 +249,7 @@ def _settings_labels(records: list[dict[str, Any]]) -> dict[str, str]:
         spec = record["spec"]
         choices = {
             **spec["method"]["settings"],
-            **spec["training"],
+            **_training_choices(spec["training"]),
             **{key: spec.get(key) for key in ("configuration", "dtype", "device", "protocol")},
         }
         groups[spec["task"]["name"], spec["method"]["name"]][_cell(spec)] = choices
@@ -259,6 +259,12 @@ def _settings_labels(records: list[dict[str, Any]]) -> dict[str, str]:
         for cell, choices in cells.items():
             labels[cell] = ", ".join(f"{k}={_value_text(choices[k])}" for k in varying if k in choices)
     return labels
+
+
+def _training_choices(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a training with those of its parameter groups as `<group>.<setting>`."""
+    groups = dict(_flat(training.get("groups", {})))
+    return {**{key: value for key, value in training.items() if key != "groups"}, **groups}
 
 
 def _varying(mappings: Iterable[Mapping[str, Any]]) -> list[str]:

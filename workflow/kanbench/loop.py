@@ -67,21 +67,23 @@ class Trainee:
 def make_optimiser(groups: list[dict[str, Any]], training: Mapping[str, Any]) -> torch.optim.Optimizer:
     """Return the optimiser of a spec over parameter groups.
 
-    A group may carry `lr_scale` (factor of the learning rate) and `weight_decay`. L-BFGS takes one group and
-    follows the settings of pykan: history 10, 20 inner iterations, strong Wolfe line search.
+    What `training["groups"]` says of a group counts; then what the baseline's group carries: `lr_scale` (factor of the
+    learning rate) and `weight_decay`; then the general settings. L-BFGS takes one group and follows the settings of
+    pykan: history 10, 20 inner iterations, strong Wolfe line search.
     """
     rate = training["learning_rate"]
     if training["optimiser"] == "lbfgs":
         parameters = [parameter for group in groups for parameter in group["params"]]
         return torch.optim.LBFGS(parameters, lr=rate, **LBFGS, **LBFGS_TOLERANCE)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    decay = training["weight_decay"]
+    own, decay = training.get("groups", {}), training["weight_decay"]
     return kinds[training["optimiser"]](
         [
             {
+                "name": group["name"],
                 "params": group["params"],
-                "lr": rate * group.get("lr_scale", 1.0),
-                "weight_decay": group.get("weight_decay", decay),
+                "lr": own.get(group["name"], {}).get("learning_rate", rate * group.get("lr_scale", 1.0)),
+                "weight_decay": own.get(group["name"], {}).get("weight_decay", group.get("weight_decay", decay)),
             }
             for group in groups
         ]
@@ -132,9 +134,9 @@ class Training:
         self.steps = total_steps(training, trainee.task)
         self.batches = trainee.task.batches(training["batch_size"], generator)
         per_epoch = trainee.task.steps_per_epoch(training["batch_size"])
+        names = [group.get("name") for group in trainee.optimiser.param_groups]
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            trainee.optimiser,
-            schedules.factor(training["schedule"], self.steps, per_epoch, training.get("gamma", 1.0)),
+            trainee.optimiser, schedules.of_groups(training, names, self.steps, per_epoch)
         )
 
     def run(self) -> None:

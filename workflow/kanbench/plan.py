@@ -167,6 +167,7 @@ class _Expansion:
         self.study = study
         self.tasks = taskinfo.discover()
         self.methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
+        self.groups = sorted({baselines.REST, *(g for m in self.methods.values() for g in m.baseline.groups)})
         self.problems: list[Finding] = []
         self.runs: dict[str, Run] = {}
 
@@ -275,7 +276,8 @@ class _Expansion:
             if entry["name"] not in self.tasks:
                 self._unknown(f"{place}.name", "task", entry["name"], list(self.tasks))
                 continue
-            for overrides in _combinations(entry.get("settings", {})):
+            named = taskinfo.expand_sets(entry["name"], entry.get("settings", {}))
+            for overrides in config.combinations(named):
                 try:
                     yield self.tasks[entry["name"]], taskinfo.resolve(entry["name"], overrides)
                 except InvalidInput as error:
@@ -285,14 +287,18 @@ class _Expansion:
         for index, entry in enumerate(experiment["methods"]):
             entry = {"name": entry} if isinstance(entry, str) else entry
             place = f"{where}.methods.{index}"
-            training, problems = config.training(
+            trainings, problems = config.trainings(
                 [experiment["training"], entry.get("training")], self.study.label, f"{place}.training"
             )
             self.problems += problems
+            for name in {group for each in trainings for group in each.get("groups", {})} - {*self.groups}:
+                self._unknown(f"{place}.training.groups.{name}", "parameter group", name, self.groups)
             source = entry.get("source", experiment.get("source"))
             for method in self._matching(entry["name"], place, experiment.get("architecture", baselines.ARCHITECTURE)):
                 axes = {k: v for k, v in experiment.get("axes", {}).items() if k in method.axes}
-                for overrides in _combinations({**axes, **entry.get("settings", {})}):
+                choices = list(config.combinations({**axes, **entry.get("settings", {})}))
+                fitting = [config.for_groups(training, method.baseline.groups) for training in trainings]
+                for overrides, training in itertools.product(choices, fitting):
                     yield method, overrides, training, source
 
     def _matching(self, name: str, place: str, architecture: str) -> list[Any]:
@@ -326,12 +332,6 @@ def _sources(experiment: Mapping[str, Any]) -> list[str]:
     """Return the experiments whose runs those of an experiment start from."""
     entries = [experiment, *(entry for entry in experiment["methods"] if isinstance(entry, Mapping))]
     return [entry["source"]["experiment"] for entry in entries if "experiment" in entry.get("source", {})]
-
-
-def _combinations(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    choices = [value if isinstance(value, list) else [value] for value in settings.values()]
-    for values in itertools.product(*choices):
-        yield dict(zip(settings, values, strict=True))
 
 
 def _located(error: InvalidInput, file: str, key: str) -> list[Finding]:

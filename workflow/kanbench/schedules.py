@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 
 def factor(name: str, steps: int, steps_per_epoch: int, gamma: float = 1.0) -> Callable[[int], float]:
@@ -30,3 +31,11 @@ def factor(name: str, steps: int, steps_per_epoch: int, gamma: float = 1.0) -> C
     if name not in known:
         raise ValueError(f"unknown schedule '{name}'; known: {', '.join(known)}")
     return known[name]
+
+
+def of_groups(
+    training: Mapping[str, Any], names: Sequence[str | None], steps: int, steps_per_epoch: int
+) -> list[Callable[[int], float]]:
+    """Return a factor function for each parameter group: its own schedule where `training.groups` has one for it."""
+    chosen = [{**training, **training.get("groups", {}).get(name, {})} for name in names]
+    return [factor(each["schedule"], steps, steps_per_epoch, each.get("gamma", 1.0)) for each in chosen]

@@ -24,6 +24,7 @@ _BOUNDS = {
     "exclusiveMaximum": "less than",
 }
 FORMULA_SETS = ("runnable", "extended", "variant", "example")
+CORE = "core"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,27 @@ def formula_ids(kind: str | None = None, *, core: bool = False) -> list[str]:
     return [name for name, entry in formulas().items() if kind in (None, entry["set"]) and (entry["core"] or not core)]
 
 
+def expand_sets(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's settings with the name of a set of formulas written as the ids of the set.
+
+    Sets are those of `FORMULA_SETS`, and `core`. Anything else stays, for `resolve` to judge.
+    """
+    chosen = {key for key, entry in discover()[name].settings.items() if entry.get("choices") == "formulas"}
+    return {key: _expanded(value) if key in chosen else value for key, value in settings.items()}
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(dict.fromkeys(part for each in value for part in _listed(_expanded(each))))
+    if value == CORE:
+        return formula_ids(core=True)
+    return formula_ids(value) if value in FORMULA_SETS else value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 @cache
 def _validator(task: str, setting: str) -> Draft202012Validator:
     return Draft202012Validator(dict(discover()[task].settings[setting]["schema"]))
@@ -153,7 +175,10 @@ def _problems(info: TaskInfo, key: str, value: Any) -> Iterator[Finding]:
         yield Finding(where, key, repr(value), _described(entry["schema"], value), entry["help"])
     elif entry.get("choices") == "formulas" and value not in formulas():
         near = ", ".join(difflib.get_close_matches(value, list(formulas()), n=3, cutoff=0.5))
-        known = f"an id of {paths.relative(FORMULAS)}" + (f" (nearest: {near})" if near else "")
+        sets = ", ".join((*FORMULA_SETS, CORE))
+        known = f"an id of {paths.relative(FORMULAS)} or a set of them ({sets})" + (
+            f"; nearest: {near}" if near else ""
+        )
         yield Finding(where, key, f"unknown formula '{value}'", known, "correct the id")
 
 
