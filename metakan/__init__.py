@@ -3,6 +3,7 @@
 Networks: `MetaKAN`, `MetaConvKAN` (weights generated from prompts by meta-learners), `KAN`, `ConvKAN` (dense weights).
 Layers: `MetaKANLinear`, `MetaKANConv2d`, `KANLinear`, `KANConv2d`, and `MetaLearner`, which layers may share.
 Bases: `make_basis` and the classes of `metakan.bases`; sharing: `assign_layers`.
+Exchange: `to_efficient_kan`, `to_pykan`; meta-learners in files: `save_meta_learner`, `load_meta_learner`.
 
 Example:
     >>> import torch
@@ -16,14 +17,19 @@ Example:
     >>> loss.backward()
     >>> optimiser.step()
     >>> dense = model.materialize()  # a KAN with the same values
+    >>> from metakan import to_efficient_kan
+    >>> sorted(to_efficient_kan(model))[:4]  # the same function in the layout of another package
+    ['layers.0.base_weight', 'layers.0.grid', 'layers.0.spline_scaler', 'layers.0.spline_weight']
 """
 
 from __future__ import annotations
 
 from .bases import BASES, Basis, make_basis
+from .checkpoint import load_meta_learner, save_meta_learner
 from .clustering import assign_layers
 from .conv import KANConv2d, MetaKANConv2d
 from .conv_network import ConvKAN, MetaConvKAN
+from .interop import to_efficient_kan, to_pykan
 from .linear import KANLinear, MetaKANLinear
 from .meta_learner import MetaLearner
 from .network import KAN, MetaKAN
@@ -41,5 +47,9 @@ __all__ = [
     "MetaKANLinear",
     "MetaLearner",
     "assign_layers",
+    "load_meta_learner",
     "make_basis",
+    "save_meta_learner",
+    "to_efficient_kan",
+    "to_pykan",
 ]

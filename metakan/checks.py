@@ -59,9 +59,22 @@ def features(layer: str, x: object, size: int, dim: int, parameter: torch.Tensor
         raise ValueError(
             f"{layer}: found an input of shape {tuple(x.shape)}, expected {size} features along dimension {dim}"
         )
+    if x.device != parameter.device:
+        raise ValueError(
+            f"{layer}: found an input on {x.device}, expected it on {parameter.device}, the device of the parameters"
+        )
     if not x.is_floating_point():
         raise TypeError(f"{layer}: found an input of dtype {x.dtype}, expected {parameter.dtype}")
     if x.dtype != parameter.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(
             f"{layer}: found an input of dtype {x.dtype}, expected {parameter.dtype}, the dtype of the parameters"
         )
+
+
+def points(name: str, t: object) -> None:
+    """Check that ``t`` is a one-dimensional floating-point tensor."""
+    if not isinstance(t, torch.Tensor) or not t.is_floating_point():
+        found = f"a tensor of dtype {t.dtype}" if isinstance(t, torch.Tensor) else f"a {type(t).__name__}"
+        raise TypeError(f"{name}: found {found}, expected a floating-point tensor")
+    if t.dim() != 1:
+        raise ValueError(f"{name}: found points of shape {tuple(t.shape)}, expected (n,)")

@@ -59,7 +59,12 @@ def assign_layers(
     Raises:
         ValueError: if the clusters cannot all be used.
     """
-    layers = len(output_widths)
+    layers = len(checks.widths("output_widths", output_widths, minimum_length=1))
+    checks.integer("num_clusters", num_clusters)
+    if not isinstance(clustering, (str, Sequence)):
+        raise TypeError(
+            f"clustering: found {clustering!r} of type {type(clustering).__name__}, expected a name or a list of ids"
+        )
     if not isinstance(clustering, str):
         ids = [checks.integer("clustering", entry, 0) for entry in clustering]
         if len(ids) != layers or sorted(set(ids)) != list(range(num_clusters)):
@@ -73,7 +78,6 @@ def assign_layers(
         raise ValueError(f"num_clusters: found {num_clusters}, expected {layers} with clustering='per_layer'")
     if clustering == "per_layer" or num_clusters == layers:
         return list(range(layers))
-    checks.integer("num_clusters", num_clusters)
     if num_clusters > layers:
         raise ValueError(f"num_clusters: found {num_clusters}, expected at most {layers}, the number of layers")
     if clustering == "kmeans_width":

@@ -10,13 +10,13 @@ from .bases import Basis, make_basis
 from .engine import evaluate
 from .engine.shape import Convolution
 from .layer import DenseEdges, MetaEdges
-from .meta_learner import MetaLearner
+from .meta_learner import MetaLearner, meta_learners_for
 
 PROMPT_LAYOUTS = ("per_edge", "released")
 
 
 def _pair(name: str, value: int | tuple[int, int], minimum: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{name}: found {value!r}, expected an integer or two")
     return tuple(checks.integer(name, entry, minimum) for entry in pair)
@@ -117,7 +117,8 @@ class MetaKANConv2d(_Conv2d):
         in_channels, out_channels, kernel_size, stride, padding: as in `torch.nn.Conv2d`.
         meta_learner: the meta-learner to use, shared with other layers; by default the layer makes its own.
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
-        prompt_dim, hidden_dim, meta_activation, init: see `metakan.MetaLearner`.
+        prompt_dim, hidden_dim, meta_activation, init: see `metakan.MetaLearner`; 1, 32, "relu" and "scaled" unless
+            a ``meta_learner`` is given, with which they must then agree.
         prompt_layout: "per_edge": a prompt gives the numbers of one tap's edge function. "released": the generated
             numbers of an input and output channel are read in a flat order, as in the released code, so that with
             a 3x3 kernel and nine numbers one prompt gives the 3x3 kernel of one basis function.
@@ -140,12 +141,12 @@ class MetaKANConv2d(_Conv2d):
         grid_size: int = 5,
         spline_order: int = 3,
         basis: str | Basis = "bspline",
-        prompt_dim: int = 1,
-        hidden_dim: int = 32,
-        meta_activation: str = "relu",
+        prompt_dim: int | None = None,
+        hidden_dim: int | None = None,
+        meta_activation: str | None = None,
         grid_range: tuple[float, float] = (-1, 1),
         prompt_layout: str = "per_edge",
-        init: str = "scaled",
+        init: str | None = None,
         mode: str = "auto",
         register: bool = True,
     ):
@@ -153,10 +154,10 @@ class MetaKANConv2d(_Conv2d):
         family = make_basis(basis, grid_size, spline_order, grid_range)
         if prompt_layout == "released" and not family.linear:
             raise ValueError(f"prompt_layout: found 'released' with basis {family.name!r}, expected 'per_edge'")
-        if meta_learner is None:
-            meta_learner = MetaLearner(
-                prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains
-            )
+        settings = {
+            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
+        }  # fmt: skip
+        (meta_learner,) = meta_learners_for(family, 1, meta_learner, settings)
         self.edges = MetaEdges(out_channels, in_channels * self.shape.taps, family, meta_learner, register)
 
     @property

@@ -11,7 +11,7 @@ from . import checks
 from .bases import Basis, make_basis
 from .clustering import assign_layers
 from .conv import KANConv2d, MetaKANConv2d
-from .meta_learner import MetaLearner
+from .meta_learner import MetaLearner, meta_learners_for
 from .network import _Network
 
 # The geometries of the MetaKAN experiments, by number of layers.
@@ -45,6 +45,10 @@ class _ConvNetwork(_Network):
 def _geometry(channels, in_channels, strides, kernel_size, padding) -> tuple[list[int], list[dict]]:
     outs = checks.widths("channels", channels, minimum_length=1)
     ins = [checks.integer("in_channels", in_channels), *outs[:-1]]
+    if strides is not None and (isinstance(strides, (str, bytes)) or not isinstance(strides, Sequence)):
+        raise TypeError(
+            f"strides: found {strides!r} of type {type(strides).__name__}, expected a sequence, one a layer"
+        )
     steps = list(strides) if strides is not None else list(PUBLISHED_STRIDES.get(len(outs), (1,) * len(outs)))
     if len(steps) != len(outs):
         raise ValueError(f"strides: found {len(steps)} entries, expected {len(outs)}, one a layer")
@@ -99,12 +103,13 @@ class MetaConvKAN(_ConvNetwork):
         strides: one a layer; by default those of the published networks of 4 or 8 layers, 1 elsewhere.
         kernel_size, padding: as in `torch.nn.Conv2d`.
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
-        prompt_dim, hidden_dim, meta_activation: see `metakan.MetaLearner`.
+        prompt_dim, hidden_dim, meta_activation: see `metakan.MetaLearner`; 1, 32 and "relu" unless ``meta_learners``
+            are given, with which they must then agree.
         num_clusters, clustering: see `metakan.assign_layers`; layers are grouped by their output channels.
         prompt_layout: "per_edge" or "released"; see `metakan.MetaKANConv2d`.
         norm: "batch", "instance" or "none".
         dropout, head_dropout: probabilities.
-        mode, init: see `metakan.MetaKAN`.
+        mode, init, meta_learners: see `metakan.MetaKAN`.
 
     Raises:
         ValueError, TypeError: for a bad argument, or an input of another shape or dtype.
@@ -122,28 +127,30 @@ class MetaConvKAN(_ConvNetwork):
         grid_size: int = 5,
         spline_order: int = 3,
         basis: str | Basis = "bspline",
-        prompt_dim: int = 1,
-        hidden_dim: int = 32,
+        prompt_dim: int | None = None,
+        hidden_dim: int | None = None,
         num_clusters: int = 1,
         clustering: str | Sequence[int] = "kmeans_width",
-        meta_activation: str = "relu",
+        meta_activation: str | None = None,
         grid_range: tuple[float, float] = (-1, 1),
         prompt_layout: str = "per_edge",
         norm: str = "batch",
         dropout: float = 0.25,
         head_dropout: float = 0.5,
         mode: str = "auto",
-        init: str = "scaled",
+        init: str | None = None,
+        meta_learners: MetaLearner | Sequence[MetaLearner] | None = None,
     ):
         super().__init__()
         self.channels, geometry = _geometry(channels, in_channels, strides, kernel_size, padding)
         family = make_basis(basis, grid_size, spline_order, grid_range)
         self.basis = family
         self.clusters = assign_layers(self.channels, checks.integer("num_clusters", num_clusters), clustering)
-        self.meta_learners = nn.ModuleList(
-            MetaLearner(prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains)
-            for _ in range(max(self.clusters) + 1)
-        )
+        settings = {
+            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
+        }  # fmt: skip
+        learners = meta_learners_for(family, max(self.clusters) + 1, meta_learners, settings)
+        self.meta_learners = nn.ModuleList(learners)
         options = {"basis": family, "mode": mode, "prompt_layout": prompt_layout, "register": False}
         layers = [
             MetaKANConv2d(**shape, meta_learner=self.meta_learners[cluster], **options)

@@ -50,11 +50,6 @@ class MetaEdges(nn.Module):
 
     def __init__(self, outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner, register: bool = True):
         super().__init__()
-        if meta_learner.numbers != basis.numbers:
-            raise ValueError(
-                f"meta_learner: found one that generates {meta_learner.numbers} numbers, expected {basis.numbers} "
-                f"for the basis {basis.name!r}"
-            )
         self.basis = basis
         self.fan_in = edges
         self._held = () if register else (meta_learner,)

@@ -10,7 +10,7 @@ from .bases import Basis, make_basis
 from .engine import evaluate
 from .engine.shape import FullyConnected
 from .layer import DenseEdges, MetaEdges
-from .meta_learner import MetaLearner
+from .meta_learner import MetaLearner, meta_learners_for
 
 
 class _Linear(nn.Module):
@@ -41,6 +41,7 @@ class _Linear(nn.Module):
 
     def edge_functions(self, t: Tensor) -> Tensor:
         """Return ``phi_oi(t)`` for points ``t (n,)`` as ``(out_features, in_features, n)``."""
+        checks.points("edge_functions", t)
         numbers = self.numbers()
         if self.basis.linear:
             return numbers @ self.basis.features(t, dim=0)
@@ -91,7 +92,8 @@ class MetaKANLinear(_Linear):
         meta_learner: the meta-learner to use, shared with other layers; by default the layer makes its own from
             ``prompt_dim``, ``hidden_dim``, ``meta_activation`` and ``init``.
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
-        prompt_dim, hidden_dim, meta_activation, init: see `metakan.MetaLearner`.
+        prompt_dim, hidden_dim, meta_activation, init: see `metakan.MetaLearner`; 1, 32, "relu" and "scaled" unless
+            a ``meta_learner`` is given, with which they must then agree.
         mode: "tiled", "materialized" or "auto"; see `metakan.MetaKAN`.
         register: False if the meta-learner is registered elsewhere, so that a state dict names it once.
 
@@ -108,20 +110,20 @@ class MetaKANLinear(_Linear):
         grid_size: int = 5,
         spline_order: int = 3,
         basis: str | Basis = "bspline",
-        prompt_dim: int = 1,
-        hidden_dim: int = 32,
-        meta_activation: str = "relu",
+        prompt_dim: int | None = None,
+        hidden_dim: int | None = None,
+        meta_activation: str | None = None,
         grid_range: tuple[float, float] = (-1, 1),
-        init: str = "scaled",
+        init: str | None = None,
         mode: str = "auto",
         register: bool = True,
     ):
         super().__init__(in_features, out_features, mode)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        if meta_learner is None:
-            meta_learner = MetaLearner(
-                prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains
-            )
+        settings = {
+            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
+        }  # fmt: skip
+        (meta_learner,) = meta_learners_for(family, 1, meta_learner, settings)
         self.edges = MetaEdges(out_features, in_features, family, meta_learner, register)
 
     @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from . import checks
+from .bases import Basis
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -39,6 +40,11 @@ class MetaLearner(nn.Module):
             affine and ``hidden_dim`` adds nothing but parameters), "tanh", "silu" or "gelu".
         init: "scaled" or "released", see `reset_parameters`.
         gains: standard deviation of each generated number over standard normal prompts with "scaled"; ones by default.
+        basis: description of the basis that the numbers belong to (`Basis.describe`), if it is known; a layer of
+            another basis then refuses the meta-learner.
+
+    Attributes:
+        provenance: what `metakan.load_meta_learner` read beside the tensors; empty otherwise.
 
     Raises:
         ValueError, TypeError: for sizes below one, an unknown activation or initialisation.
@@ -52,7 +58,8 @@ class MetaLearner(nn.Module):
         activation: str = "relu",
         *,
         init: str = "scaled",
-        gains: tuple[float, ...] | None = None,
+        gains: Sequence[float] | None = None,
+        basis: Mapping[str, object] | None = None,
     ):
         super().__init__()
         self.prompt_dim = checks.integer("prompt_dim", prompt_dim)
@@ -60,13 +67,30 @@ class MetaLearner(nn.Module):
         self.numbers = checks.integer("numbers", numbers)
         self.activation = checks.choice("meta_activation", activation, checks.META_ACTIVATIONS)
         self.init = checks.choice("init", init, checks.INITS)
-        self.gains = tuple(gains) if gains is not None else (1.0,) * numbers
+        self.gains = tuple(float(gain) for gain in gains) if gains is not None else (1.0,) * numbers
+        if len(self.gains) != numbers:
+            raise ValueError(f"gains: found {len(self.gains)} entries, expected {numbers}, one a generated number")
+        self.basis = dict(basis) if basis is not None else None
+        self.provenance: dict[str, object] = {}
         self.hidden = nn.Linear(prompt_dim, hidden_dim)
         self.output = nn.Linear(hidden_dim, numbers)
         self.reset_parameters()
 
     def forward(self, prompts: Tensor) -> Tensor:
+        checks.features(type(self).__name__, prompts, self.prompt_dim, -1, self.hidden.weight)
         return generate(prompts, *self.tables(), self.activation)
+
+    def describe(self) -> dict[str, object]:
+        """Return what `MetaLearner` must be told to make one like this, of JSON's types."""
+        return {
+            "prompt_dim": self.prompt_dim,
+            "hidden_dim": self.hidden_dim,
+            "numbers": self.numbers,
+            "activation": self.activation,
+            "init": self.init,
+            "gains": list(self.gains),
+            "basis": self.basis,
+        }
 
     def tables(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return ``((W1, b1), (W2, b2))``."""
@@ -119,3 +143,47 @@ class MetaLearner(nn.Module):
 
     def extra_repr(self) -> str:
         return f"activation={self.activation!r}"
+
+
+def meta_learners_for(
+    basis: Basis, count: int, given: MetaLearner | Sequence[MetaLearner] | None, settings: Mapping[str, object]
+) -> list[MetaLearner]:
+    """Return ``count`` meta-learners for a basis: those that are given, checked, or new ones.
+
+    ``settings`` are prompt_dim, hidden_dim, meta_activation and init, each None if the caller left it open; new
+    meta-learners then take 1, 32, "relu" and "scaled", and given ones keep theirs.
+
+    Raises:
+        TypeError: if something else than meta-learners is given.
+        ValueError: if their number, their basis or one of the settings differs.
+    """
+    if given is None:
+        defaults = {"prompt_dim": 1, "hidden_dim": 32, "meta_activation": "relu", "init": "scaled"}
+        chosen = defaults | {name: value for name, value in settings.items() if value is not None}
+        sizes = (chosen["prompt_dim"], chosen["hidden_dim"], basis.numbers, chosen["meta_activation"])
+        options = {"init": chosen["init"], "gains": basis.gains, "basis": basis.describe()}
+        return [MetaLearner(*sizes, **options) for _ in range(count)]
+    learners = [given] if isinstance(given, MetaLearner) else list(given)
+    for position, learner in enumerate(learners):
+        _check_given(f"meta_learners[{position}]", learner, basis, settings)
+    if len(learners) != count:
+        raise ValueError(
+            f"meta_learners: found {len(learners)}, expected {count}, the number of clusters (see num_clusters)"
+        )
+    return learners
+
+
+def _check_given(name: str, learner: object, basis: Basis, settings: Mapping[str, object]) -> None:
+    if not isinstance(learner, MetaLearner):
+        raise TypeError(f"{name}: found a {type(learner).__name__}, expected a MetaLearner")
+    if learner.basis is not None and learner.basis != basis.describe():
+        raise ValueError(f"{name}: found one for the basis {learner.basis}, expected {basis.describe()}")
+    if learner.numbers != basis.numbers:
+        raise ValueError(
+            f"{name}: found one that generates {learner.numbers} numbers, expected {basis.numbers} "
+            f"for the basis {basis.name!r}"
+        )
+    own = {"meta_activation": learner.activation, **learner.describe()}
+    for key, expected in settings.items():
+        if expected is not None and own[key] != expected:
+            raise ValueError(f"{name}: found {key}={own[key]!r}, expected {expected!r}; leave {key} out to take theirs")

@@ -10,7 +10,7 @@ from . import checks
 from .bases import Basis, make_basis
 from .clustering import assign_layers
 from .linear import KANLinear, MetaKANLinear
-from .meta_learner import MetaLearner
+from .meta_learner import MetaLearner, meta_learners_for
 
 
 class _Network(nn.Module):
@@ -76,13 +76,16 @@ class MetaKAN(_Network):
     Args:
         width: widths of the layers, inputs and outputs included.
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
-        prompt_dim, hidden_dim, meta_activation: see `metakan.MetaLearner`.
+        prompt_dim, hidden_dim, meta_activation: see `metakan.MetaLearner`; 1, 32 and "relu" unless ``meta_learners``
+            are given, with which they must then agree.
         num_clusters: number of meta-learners; 1 shares one, ``len(width) - 1`` gives each layer its own.
         clustering: see `metakan.assign_layers`.
         mode: "tiled" generates basis and numbers tile by tile and recomputes them in backward, keeping nothing larger
             than the layer's inputs; "materialized" is the plain definition in differentiable operations; "auto"
             chooses by the bytes that the plain form would keep. ``mode_used`` says what ran.
-        init: "scaled" or "released"; see `metakan.MetaLearner.reset_parameters`.
+        init: "scaled" (the default) or "released"; see `metakan.MetaLearner.reset_parameters`.
+        meta_learners: the meta-learners to use, one a cluster, e.g. from `metakan.load_meta_learner`; they are used,
+            not copied, and stay trainable unless they were frozen. By default new ones are made.
 
     Raises:
         ValueError, TypeError: for a bad argument, or an input of another width or dtype.
@@ -95,24 +98,26 @@ class MetaKAN(_Network):
         grid_size: int = 5,
         spline_order: int = 3,
         basis: str | Basis = "bspline",
-        prompt_dim: int = 1,
-        hidden_dim: int = 32,
+        prompt_dim: int | None = None,
+        hidden_dim: int | None = None,
         num_clusters: int = 1,
         clustering: str | Sequence[int] = "kmeans_width",
-        meta_activation: str = "relu",
+        meta_activation: str | None = None,
         grid_range: tuple[float, float] = (-1, 1),
         mode: str = "auto",
-        init: str = "scaled",
+        init: str | None = None,
+        meta_learners: MetaLearner | Sequence[MetaLearner] | None = None,
     ):
         super().__init__()
         self.width = checks.widths("width", width)
         family = make_basis(basis, grid_size, spline_order, grid_range)
         self.basis = family
         self.clusters = assign_layers(self.width[1:], checks.integer("num_clusters", num_clusters), clustering)
-        self.meta_learners = nn.ModuleList(
-            MetaLearner(prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains)
-            for _ in range(max(self.clusters) + 1)
-        )
+        settings = {
+            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
+        }  # fmt: skip
+        learners = meta_learners_for(family, max(self.clusters) + 1, meta_learners, settings)
+        self.meta_learners = nn.ModuleList(learners)
         self.layers = nn.ModuleList(
             MetaKANLinear(ins, outs, meta_learner=self.meta_learners[cluster], basis=family, mode=mode, register=False)
             for ins, outs, cluster in zip(self.width[:-1], self.width[1:], self.clusters, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+import metakan
 from metakan import MetaKAN, MetaLearner
 from metakan.engine.memory import Layer, layer_memory
 
@@ -57,6 +58,11 @@ def adapt(model: nn.Module, state: dict[str, Tensor] | None, how: str) -> None:
         learners.load_state_dict({name.partition(mark)[2]: value for name, value in state.items() if mark in name})
     if how != "warm":
         learners.requires_grad_(False)
+
+
+def to_pykan(model: nn.Module) -> nn.Module:
+    """Return the same function as a `kan.KAN`, its symbolic branch enabled; for the basis "bspline"."""
+    return metakan.to_pykan(model[1])
 
 
 def describe(model: nn.Module) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+import metakan
 from metakan import KAN
 from metakan.engine.memory import Layer, layer_memory
 
@@ -20,6 +21,11 @@ def build(problem, settings) -> nn.Module:
 def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
     """Return the edge functions of a layer: points (n,) -> values (outputs, inputs, n)."""
     return torch.no_grad()(model[1].layers[layer].edge_functions)
+
+
+def to_pykan(model: nn.Module) -> nn.Module:
+    """Return the same function as a `kan.KAN`, its symbolic branch enabled; for the basis "bspline"."""
+    return metakan.to_pykan(model[1])
 
 
 def describe(model: nn.Module) -> dict[str, str]:

@@ -23,7 +23,7 @@ def evaluate(
     A meta-learner without activation is factorised unless ``mode`` is "materialized". Otherwise "auto" means tiled
     once the plain form would keep more than `PLAIN_BYTES`.
     """
-    if mode != "materialized" and factorisable(source, basis, shape):
+    if mode != "materialized" and factorisable(source, basis, shape) and x.numel():  # nothing to share if empty
         return _eager(factorised, x, source, basis, shape), "factorised"
     if mode == "auto" and plain_bytes(x, source, basis, shape) <= PLAIN_BYTES:
         mode = "materialized"
