@@ -34,6 +34,8 @@ TORCH_FREE = [
     "resume",
     "paths",
     "cli",
+    "client",
+    "server",
     "commands",
     "scaffold",
 ]

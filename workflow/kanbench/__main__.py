@@ -2,6 +2,11 @@
 
 import sys
 
-from kanbench.cli import main
+from kanbench.client import delegate
 
-sys.exit(main())
+status = delegate(sys.argv[1:])
+if status is None:
+    from kanbench.cli import main
+
+    status = main()
+sys.exit(status)

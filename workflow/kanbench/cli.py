@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     _inspect(verbs)
     _work(verbs)
+    _serve(verbs)
     _render(verbs)
     _exchange(verbs)
     _extend(verbs)
@@ -71,6 +72,12 @@ def _work(verbs) -> None:
     verb.add_argument("--root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
     verb.add_argument("--download", action="store_true", help="fetch what is missing")
     verb.add_argument("--stamp", type=Path, help="write a file that says what was checked")
+
+
+def _serve(verbs) -> None:
+    verb = _verb(verbs, "serve", commands.serve, "Keep packages imported for the verbs that another process starts.")
+    verb.add_argument("socket", type=Path, help="path of the socket to listen on, in a folder of its own")
+    verb.add_argument("--parent", type=int, required=True, metavar="PID", help="end when this process is gone")
 
 
 def _render(verbs) -> None:

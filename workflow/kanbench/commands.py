@@ -204,6 +204,13 @@ def data(options: Namespace) -> None:
         atomic.write_text(options.stamp, f"{found}\n")
 
 
+def serve(options: Namespace) -> None:
+    """`serve`: fork a child a request, with the packages imported beforehand."""
+    from kanbench import server
+
+    server.serve(options.socket, options.parent)
+
+
 def collect(options: Namespace) -> None:
     """`collect`: plan and records to a record set."""
     folder = options.output or options.plan.parent

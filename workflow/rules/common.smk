@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from kanbench import config as studies
-from kanbench import plan, recipes, resume
+from kanbench import plan, recipes, resume, server
 
 resume.release_stale_lock(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
@@ -17,3 +17,9 @@ wildcard_constraints:
     run=".+",
     figure="|".join(FIGURES),
     table="|".join(TABLES),
+
+
+onstart:
+    server.start(
+        STUDY.content.get("preload", True) and getattr(workflow, "local_exec", True)
+    )

@@ -1,0 +1,162 @@
+"""Runs in children of a preloaded process are what runs in processes of their own are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from kanbench import client, record, server
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the server runs on Linux alone"),
+]
+SECONDS = 60.0
+
+
+def eventually(true, seconds: float = SECONDS) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="module")
+def listening():
+    """The socket of a server that ends with this test process; the variable that names it is set."""
+    before = os.environ.pop(client.VARIABLE, None)
+    path = server.start()
+    yield path
+    for process in servers():
+        process.terminate()
+    assert eventually(lambda: not os.path.exists(path)), "the server leaves its socket behind"
+    os.environ.pop(client.VARIABLE)
+    if before is not None:
+        os.environ[client.VARIABLE] = before
+
+
+def servers() -> list[psutil.Process]:
+    return [process for process in psutil.Process().children() if "serve" in process.cmdline()]
+
+
+def runs() -> list[psutil.Process]:
+    return [child for process in servers() for child in process.children()]
+
+
+def command(spec, output) -> list[str]:
+    return ["train", "--spec", json.dumps(spec), "--output", str(output)]
+
+
+def test_a_forked_run_leaves_the_record_of_a_run_of_its_own(listening, spec, tmp_path, capfd):
+    forked, alone = tmp_path / "forked.json", tmp_path / "alone.json"
+    assert client.delegate(command(spec, forked)) == 0, "the server does it"
+    assert capfd.readouterr().out.startswith("ok  feynman/mlp/"), "the child writes where its client would"
+    done = subprocess.run(
+        [sys.executable, "-m", "kanbench", *command(spec, alone)], env={**os.environ, client.VARIABLE: "off"}
+    )
+    assert done.returncode == 0
+    one, other = record.read(forked), record.read(alone)
+    assert {key for key in one if one[key] != other[key]} <= {"time", "code"}
+    assert one["code"]["digest"] == other["code"]["digest"]
+
+
+def test_exit_status_message_folder_and_environment_are_the_clients(listening, spec, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert client.delegate(command(spec, "here.json")) == 0
+    assert (tmp_path / "here.json").is_file()
+    spec["method"]["name"] = "mpl"
+    assert client.delegate(command(spec, "not.json")) == 1
+    assert "did you mean 'mlp'?" in capfd.readouterr().err
+    assert client.delegate(["train", "--unknown"]) == 2
+    monkeypatch.setenv("KANBENCH_ROOT", str(tmp_path / "nowhere"))
+    assert client.delegate(command(spec, "not.json")) == 1, "no baselines there"
+
+
+def test_code_edited_between_two_runs_is_seen(listening, spec, suite, monkeypatch):
+    monkeypatch.setenv("KANBENCH_ROOT", str(suite))
+    monkeypatch.chdir(suite)
+    first, second = suite / "first.json", suite / "second.json"
+    assert client.delegate(command(spec, first)) == 0
+    model = suite / "baselines" / "mlp" / "model.py"
+    model.write_text(
+        model.read_text() + "\n\n_build = build\n\n\ndef build(problem, settings):\n"
+        "    return nn.Sequential(_build(problem, settings), nn.Linear(1, 1))\n"
+    )
+    assert client.delegate(command(spec, second)) == 0
+    counts = [record.read(path)["parameters"]["trainable"] for path in (first, second)]
+    assert counts[1] == counts[0] + 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_to_the_client_ends_the_run(listening, spec, tmp_path, number):
+    spec["training"]["steps"] = 10_000_000
+    started = subprocess.Popen(
+        [sys.executable, "-m", "kanbench", *command(spec, tmp_path / "never.json")], stderr=subprocess.DEVNULL
+    )
+    assert eventually(lambda: runs() and sum(runs()[0].cpu_times()[:2]) > 0.3)
+    started.send_signal(number)
+    expected = 130 if number == signal.SIGINT else -number
+    assert started.wait(SECONDS) == expected
+    assert eventually(lambda: not runs())
+    assert not (tmp_path / "never.json").exists()
+
+
+def test_what_differs_from_the_server_is_declined(listening, spec, tmp_path, monkeypatch):
+    arguments = command(spec, tmp_path / "r.json")
+    monkeypatch.setenv("TORCH_SOMETHING", "1")
+    assert client.delegate(arguments) is None, "torch may have read it when it was imported"
+    monkeypatch.delenv("TORCH_SOMETHING")
+    monkeypatch.setattr(client, "identity", lambda: {"packages": "others"})
+    assert client.delegate(arguments) is None
+    monkeypatch.undo()
+    assert client.delegate(["plan"]) is None, "not a verb for the server"
+    monkeypatch.setenv(client.VARIABLE, str(tmp_path / "nothing"))
+    assert client.delegate(arguments) is None
+    monkeypatch.setenv(client.VARIABLE, "off")
+    assert client.delegate(arguments) is None
+    assert server.start() is None, "off means off"
+
+
+def test_a_run_whose_server_dies_is_done_by_the_client(spec, tmp_path, monkeypatch):
+    monkeypatch.delenv(client.VARIABLE, raising=False)
+    before = set(servers())
+    server.start()
+    (own,) = set(servers()) - before
+    spec["training"]["steps"] = 4000
+    output = tmp_path / "r.json"
+    started = subprocess.Popen([sys.executable, "-m", "kanbench", *command(spec, output)])
+    assert eventually(lambda: own.children() and sum(own.children()[0].cpu_times()[:2]) > 0.3)
+    (child,) = own.children()
+    own.kill()
+    own.wait()
+    assert eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    assert started.wait(SECONDS) == 0
+    assert record.read(output)["status"] == "ok"
+
+
+def test_the_server_ends_with_the_process_that_started_it(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    folder = tmp_path / "private"
+    folder.mkdir()
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "kanbench", "serve", str(folder / "socket"), "--parent", str(parent.pid)]
+    )
+    try:
+        assert eventually((folder / "socket").exists)
+        parent.kill()
+        parent.wait()
+        assert serving.wait(SECONDS) == 0
+        assert not folder.exists()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            serving.kill()
