@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from kanbench import config, paths, plan
+from kanbench.errors import InvalidInput
 from kanbench.spec import canonical, run_name
 
 
@@ -100,3 +103,47 @@ def test_a_set_of_formulas_stands_for_its_members(tiny):
         formulas = [run.spec["task"]["settings"]["formula"] for run in expand(tiny).runs.values()]
         assert len(formulas) == len(set(formulas)) == count
     assert {"product", "I.6.20", "I.37.4"} <= set(formulas)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "axes", "key", "found", "expected"),
+    [
+        ("poisson", {"dimension": 0}, {}, "dimension", "0", "at least 2"),
+        ("poisson", {"dimension": 1}, {}, "dimension", "1", "at least 2"),
+        ("allen_cahn", {"dimension": 1001}, {}, "dimension", "1001", "at most 1000"),
+        ("poisson", {"dimension": 2.5}, {}, "dimension", "2.5", "integer"),
+        ("poisson", {"dimension": "ten"}, {}, "dimension", "'ten'", "integer"),
+        (
+            "poisson",
+            {"dimension": 3, "laplacian": "sampled", "sampled_dimensions": 4},
+            {},
+            "sampled_dimensions",
+            "4",
+            "at most dimension, which is 3",
+        ),
+        ("poisson", {"laplacian": "sampled", "sampled_dimensions": 0}, {}, "sampled_dimensions", "0", "at least 1"),
+        ("poisson", {"test_points": 0}, {}, "test_points", "0", "at least 1"),
+        ("feynman", {"train_samples": -5}, {}, "train_samples", "-5", "at least 1"),
+        ("feynman", {"noise": -0.1}, {}, "noise", "-0.1", "at least 0"),
+        ("feynman", {}, {"hidden_width": 0}, "hidden_width", "0", "at least 1"),
+        ("feynman", {}, {"hidden_width": 2.5}, "hidden_width", "2.5", "integer"),
+        ("feynman", {}, {"depth": -1}, "depth", "-1", "at least 0"),
+        ("feynman", {}, {"grid_size": 0}, "grid_size", "0", "at least 1"),
+        ("feynman", {}, {"prompt_dim": 0}, "prompt_dim", "0", "at least 1"),
+        ("feynman", {}, {"hidden_dim": 0}, "hidden_dim", "0", "at least 1"),
+        ("feynman", {}, {"num_clusters": 0}, "num_clusters", "0", "at least 1"),
+        ("feynman", {}, {"depth": 1, "num_clusters": 3}, "num_clusters", "3", "at most depth + 1, which is 2"),
+        ("feynman", {}, {"num_clusters": "each"}, "num_clusters", "'each'", "^per_layer$"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused_in_the_plan(tiny, task, settings, axes, key, found, expected):
+    tiny["experiments"]["E1"].update(tasks=[{"name": task, "settings": settings}], axes=axes, methods=["metakan-relu"])
+    with pytest.raises(InvalidInput) as caught:
+        expand(tiny)
+    (finding,) = caught.value.findings
+    assert finding.file == "tiny.yaml"
+    assert finding.key.startswith("experiments.E1.")
+    assert finding.key.endswith(f".{key}")
+    assert finding.found == found
+    assert expected in finding.expected
+    assert finding.next_step

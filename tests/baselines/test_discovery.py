@@ -285,3 +285,15 @@ def test_code_files_are_the_folder_and_the_python_files_of_the_sources():
     assert not any("__pycache__" in name or name.endswith(".pyc") for name in names)
     mlp = [paths.relative(path) for path in baselines.code_files(found["mlp"])]
     assert mlp == ["baselines/mlp/baseline.yaml", "baselines/mlp/model.py"]
+
+
+def test_limits_between_settings_hold_and_name_settings(tmp_path, good):
+    good["limits"] = [{"setting": "hidden_width", "at_most": "depth", "plus": 2}]
+    method = baselines.discover(write(tmp_path / "first", good))["good"].methods["good-one"]
+    assert baselines.resolve(method, "classification", {"depth": 6})["hidden_width"] == 8
+    with pytest.raises(InvalidInput) as caught:
+        baselines.resolve(method, "classification", {"depth": 5})
+    (finding,) = caught.value.findings
+    assert (finding.key, finding.found, finding.expected) == ("hidden_width", "8", "at most depth + 2, which is 7")
+    good["limits"].append({"setting": "hidden_wide", "at_most": "depth"})
+    assert "hidden_width" in refused(tmp_path / "second", good)["limits.1.setting"].expected

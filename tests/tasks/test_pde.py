@@ -50,7 +50,7 @@ def network(dimension, seed=0):
         return nn.Sequential(nn.Linear(dimension, 8), nn.Tanh(), nn.Linear(8, 1)).double()
 
 
-@pytest.mark.parametrize("dimension", [2, 3, 7, 20])
+@pytest.mark.parametrize("dimension", [2, 3, 7, 20, 100])
 def test_the_closed_form_laplacian_is_that_of_the_exact_solution(dimension):
     subject = load(dimension=dimension)
     x = subject.points["test"].clone().requires_grad_(True)
@@ -87,6 +87,21 @@ def test_the_two_equations_differ_by_the_reaction():
     assert torch.allclose(allen_cahn.source(x) - poisson.source(x), u - u**3, atol=1e-12)
 
 
+@pytest.mark.parametrize("dimension", [2, 10, 50])
+def test_the_source_is_the_left_side_of_the_equation_at_the_exact_solution(dimension):
+    for name in ("poisson", "allen_cahn"):
+        subject = load(name, dimension=dimension, test_points=20)
+        x = subject.points["test"].clone().requires_grad_(True)
+        u = pde.exact_solution(x, subject.coefficients)
+        (gradient,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+        left = sum(
+            torch.autograd.grad(gradient[:, i].sum(), x, retain_graph=True)[0][:, i : i + 1] for i in range(dimension)
+        )
+        if name == "allen_cahn":
+            left = left + u - u * u * u
+        assert torch.allclose(left, subject.source(x.detach()), rtol=0, atol=1e-9)
+
+
 def test_the_solution_vanishes_on_the_boundary():
     subject = load()
     x = nn.functional.normalize(subject.points["test"])
@@ -112,6 +127,31 @@ def test_sampled_batches_take_every_dimension_equally_often_and_never_twice():
     assert drawn.shape == (1500, 2, 6)
     assert drawn.sum(1).max() == 1
     assert torch.allclose(drawn.sum((0, 1)) / 1500, torch.tensor(1 / 3, dtype=torch.float64), atol=0.05)
+
+
+def test_the_residual_on_drawn_dimensions_is_unbiased_and_its_square_is_not():
+    """The mean over drawn subsets meets the exact residual; the loss exceeds the exact one by the variance."""
+    subject, model = load("allen_cahn", dimension=8, laplacian="sampled", sampled_dimensions=4), network(8)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 6.0  # more curvature, so that the dimensions differ
+    x = subject.points["validation"][:3]
+    exact = subject.residual(model, x, differentiable=False).detach()
+    batches = subject.batches(1, seeds.generator(0, "order"))
+    drawn = [next(batches)[1] for _ in range(500)]
+    estimates = torch.stack([subject.residual(model, x, axes, differentiable=False).detach() for axes in drawn])
+    error = estimates.std(0) / len(drawn) ** 0.5
+    assert ((estimates.mean(0) - exact).abs() < 4 * error).all()
+    axes = torch.eye(8, dtype=torch.float64)
+    every = torch.stack(
+        [
+            subject.residual(model, x, axes[list(subset)], differentiable=False).detach()
+            for subset in itertools.combinations(range(8), 4)
+        ]
+    )
+    variance = every.var(0, unbiased=False)
+    assert torch.allclose(every.square().mean(0), exact.square() + variance, rtol=1e-10)
+    assert variance.max() > 0.1 * exact.square().max()
 
 
 def test_taking_all_dimensions_is_the_exact_loss():
@@ -158,6 +198,27 @@ def test_evaluation_leaves_parameters_trainable_without_gradients():
     assert [parameter.requires_grad for parameter in model.parameters()] == [False, True, True, True]
     assert all(parameter.grad is None for parameter in model.parameters())
     assert model.training
+
+
+def test_errors_are_evaluated_without_a_graph_and_residuals_a_part_of_the_points_at_a_time():
+    subject, rows = load(test_points=1200, validation_points=1200), []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network(4)
+
+        def forward(self, x):
+            rows.append((len(x), torch.is_grad_enabled()))
+            return self.inner(x)
+
+    model = Watched()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: pytest.fail("a tensor was kept for backward"), lambda t: t):
+        subject.evaluate(model, "test")
+    assert rows == [(task.EVALUATION_BATCH, False), (1200 - task.EVALUATION_BATCH, False)]
+    rows.clear()
+    subject.evaluate(model, "validation")
+    assert [count for count, graph in rows if graph] == [pde.RESIDUAL_BATCH, pde.RESIDUAL_BATCH, 200]
 
 
 def test_a_seed_fixes_coefficients_and_points_unless_they_are_the_released_ones():

@@ -79,6 +79,7 @@ class Baseline:
     sources: tuple[str, ...]
     example: Mapping[str, Any]
     groups: tuple[str, ...] = ()
+    limits: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def file(self) -> str:
@@ -196,6 +197,7 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         sources=tuple(content.get("sources", ())),
         example=content["example"],
         groups=tuple(content.get("groups", ())),
+        limits=tuple(content.get("limits", ())),
     )
 
 
@@ -242,6 +244,10 @@ class _Semantics:
         for kind in ("variants", "tasks"):
             for name, entry in _mapping(self.content.get(kind)).items():
                 self._check_values(f"{kind}.{name}.settings", _mapping(_mapping(entry).get("settings")))
+        for number, limit in enumerate(_list(self.content.get("limits"))):
+            for key in ("setting", "at_most"):
+                if (name := _mapping(limit).get(key)) is not None and name not in self.settings:
+                    self._add(f"limits.{number}.{key}", f"'{name}' is no setting", nearest(name, list(self.settings)))
         self._check_search_space()
         self._check_sources()
         self._check_example(_mapping(self.content.get("example")))
@@ -333,7 +339,21 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
     if problems:
         raise InvalidInput(problems)
     merged = {**method.settings, **baseline.tasks.get(family, {}).get("settings", {}), **chosen}
+    problems = list(_exceeded(baseline, merged))
+    if problems:
+        raise InvalidInput(problems)
     return {name: _exact(value, baseline.schemas[name]) for name, value in merged.items()}
+
+
+def _exceeded(baseline: Baseline, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield the limits between two settings that do not hold; text, such as `per_layer`, has no size."""
+    for limit in baseline.limits:
+        value, plus = settings[limit["setting"]], limit.get("plus", 0)
+        bound = settings[limit["at_most"]] + plus
+        if isinstance(value, _NUMBER) and value > bound:
+            expected = f"at most {limit['at_most']}{f' + {plus}' if plus else ''}, which is {bound}"
+            step = f"lower {limit['setting']} or raise {limit['at_most']}; lists can be split into two entries"
+            yield Finding(baseline.file, limit["setting"], repr(value), expected, step)
 
 
 def _exact(value: Any, content: Mapping[str, Any]) -> Any:
