@@ -151,7 +151,7 @@ def test_the_residual_on_drawn_dimensions_is_unbiased_and_its_square_is_not():
     )
     variance = every.var(0, unbiased=False)
     assert torch.allclose(every.square().mean(0), exact.square() + variance, rtol=1e-10)
-    assert variance.max() > 0.1 * exact.square().max()
+    assert variance.min() > 1e-3 * exact.square().max()
 
 
 def test_taking_all_dimensions_is_the_exact_loss():
