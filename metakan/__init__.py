@@ -2,6 +2,7 @@
 
 Networks: `MetaKAN`, `MetaConvKAN` (weights generated from prompts by meta-learners), `KAN`, `ConvKAN` (dense weights).
 Layers: `MetaKANLinear`, `MetaKANConv2d`, `KANLinear`, `KANConv2d`, and `MetaLearner`, which layers may share.
+Convolutions in published stages: `ConvNetwork`, `published_channels`, `conv_geometry`, `PUBLISHED_STAGES`.
 Bases: `make_basis` and the classes of `metakan.bases`; sharing: `assign_layers`.
 Exchange: `to_efficient_kan`, `to_pykan`; meta-learners in files: `save_meta_learner`, `load_meta_learner`.
 
@@ -28,7 +29,15 @@ from .bases import BASES, Basis, make_basis
 from .checkpoint import load_meta_learner, save_meta_learner
 from .clustering import assign_layers
 from .conv import KANConv2d, MetaKANConv2d
-from .conv_network import ConvKAN, MetaConvKAN
+from .conv_network import (
+    PUBLISHED_STAGES,
+    ConvKAN,
+    ConvNetwork,
+    MetaConvKAN,
+    conv_geometry,
+    published_channels,
+    published_degree,
+)
 from .interop import to_efficient_kan, to_pykan
 from .linear import KANLinear, MetaKANLinear
 from .meta_learner import MetaLearner
@@ -38,6 +47,7 @@ __all__ = [
     "BASES",
     "Basis",
     "ConvKAN",
+    "ConvNetwork",
     "KAN",
     "KANConv2d",
     "KANLinear",
@@ -46,9 +56,13 @@ __all__ = [
     "MetaKANConv2d",
     "MetaKANLinear",
     "MetaLearner",
+    "PUBLISHED_STAGES",
     "assign_layers",
+    "conv_geometry",
     "load_meta_learner",
     "make_basis",
+    "published_channels",
+    "published_degree",
     "save_meta_learner",
     "to_efficient_kan",
     "to_pykan",

@@ -1,4 +1,25 @@
-"""Convolutional networks."""
+"""Convolutional networks: a stack of stages, the mean over positions, dropout and a linear head.
+
+The dense and the generated form of a network have the same stages, so that a pair of them differs in nothing but where
+the numbers of the edge functions come from. `PUBLISHED_STAGES` holds what surrounds a convolution in the source of each
+family (torch-conv-kan, Drokin, 2024, which the MetaKAN experiments build on) and `published_degree` the polynomials'
+degree.
+
+Where our layers differ from the released ones, in both forms alike:
+
+* The base branch is SiLU of the input. The released B-spline layers use GELU, and the released dense Legendre layer
+  none, although its generated counterpart has SiLU.
+* The RBF layer normalises its input for all features; the released one leaves its base branch unnormalised.
+* Polynomials are evaluated at tanh(x). The released Legendre layers rescale by the least and greatest value of the
+  batch, so that an output depends on the rest of the batch.
+* The recursion of the Gram polynomials is fixed. The released one scales it by trainable numbers (degree + 1 a
+  layer); whatever their values, the polynomials up to the degree span the same space.
+* Grids are no parameters. The released RBF counts contain eight frozen centres a layer.
+* A pair shares its normalisation. The released pairs differ: B-spline in 4 layers has instance normalisation dense and
+  batch normalisation generated, Legendre the other way round, and Gram and Chebyshev use groups in one form only.
+* Channel dropout acts from the second layer on everywhere; in the released generated Chebyshev network of 8 layers it
+  also acts on the first.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +35,97 @@ from .conv import KANConv2d, MetaKANConv2d
 from .meta_learner import MetaLearner, meta_learners_for
 from .network import _Network
 
-# The geometries of the MetaKAN experiments, by number of layers.
-PUBLISHED_STRIDES = {4: (1, 2, 2, 1), 8: (1, 2, 2, 1, 1, 2, 1, 1)}
+# The geometries of the MetaKAN experiments by number of layers: output channels and strides. The network of 16 layers
+# is ours: each layer of the 8 is followed by one of the same width.
+PUBLISHED_CHANNELS: dict[int, tuple[int, ...]] = {
+    4: (32, 64, 128, 256),
+    8: (16, 32, 64, 128, 256, 256, 512, 512),
+}
+PUBLISHED_CHANNELS[16] = tuple(width for width in PUBLISHED_CHANNELS[8] for _ in range(2))
+PUBLISHED_STRIDES: dict[int, tuple[int, ...]] = {4: (1, 2, 2, 1), 8: (1, 2, 2, 1, 1, 2, 1, 1)}
+PUBLISHED_STRIDES[16] = tuple(step for stride in PUBLISHED_STRIDES[8] for step in (stride, 1))
+PUBLISHED_STAGES: dict[str, dict[str, str]] = {
+    "bspline": {"norm_placement": "output", "activation": "prelu"},
+    "rbf": {"norm_placement": "input", "activation": "none"},
+    "wavelet": {"norm_placement": "output", "activation": "none"},
+    "legendre": {"norm_placement": "output", "activation": "silu"},
+    "gram": {"norm_placement": "output", "activation": "silu"},
+    "chebyshev": {"norm_placement": "output", "activation": "none"},
+}
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
     "none": lambda channels: nn.Identity(),
 }
+PLACEMENTS = ("output", "input")
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "prelu": nn.PReLU,
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "none": nn.Identity,
+}
 
 
-class _ConvNetwork(_Network):
-    """Convolution, normalisation and PReLU a layer; then the mean over positions, dropout and a linear head."""
+def published_channels(layers: int, width_factor: float = 1.0) -> list[int]:
+    """Return the output channels of a published network, each multiplied by ``width_factor`` and rounded.
 
-    def _build(self, convolutions, num_classes: int, norm: str, dropout: float, head_dropout: float) -> None:
+    Raises:
+        ValueError: if no network of this many layers was published (16 is ours), or a factor is not positive.
+    """
+    if layers not in PUBLISHED_CHANNELS:
+        raise ValueError(f"layers: found {layers!r}, expected one of {', '.join(map(str, PUBLISHED_CHANNELS))}")
+    if not width_factor > 0:
+        raise ValueError(f"width_factor: found {width_factor}, expected a positive number")
+    return [max(1, round(width_factor * channels)) for channels in PUBLISHED_CHANNELS[layers]]
+
+
+def published_degree(basis: str, layers: int) -> int:
+    """Return the degree of a polynomial basis: 6 for Chebyshev in 4 layers, 3 elsewhere."""
+    return 6 if basis == "chebyshev" and layers == 4 else 3
+
+
+class ConvNetwork(_Network):
+    """Stages around given convolutions; then the mean over positions, dropout and a linear head.
+
+    A stage with ``norm_placement="output"`` is convolution, normalisation, activation, channel dropout; with "input" it
+    is channel dropout, normalisation, convolution, activation. The first stage has no channel dropout.
+
+    Shape: ``(batch, in_channels, height, width)`` to ``(batch, num_classes)``.
+
+    Args:
+        convolutions: modules with ``in_channels`` and ``out_channels``: `KANConv2d`, `MetaKANConv2d`, or
+            `torch.nn.Conv2d` for a plain network in the same stages.
+        num_classes: number of outputs.
+        norm: "batch", "instance" or "none".
+        norm_placement: "output" or "input".
+        activation: "prelu", "silu", "relu" or "none".
+        dropout, head_dropout: probabilities of dropping a channel between stages, and a feature before the head.
+
+    Raises:
+        ValueError, TypeError: for a bad argument.
+    """
+
+    def __init__(
+        self,
+        convolutions: Sequence[nn.Module],
+        num_classes: int,
+        *,
+        norm: str = "batch",
+        norm_placement: str = "output",
+        activation: str = "prelu",
+        dropout: float = 0.25,
+        head_dropout: float = 0.5,
+    ):
+        super().__init__()
         checks.choice("norm", norm, list(NORMS))
+        checks.choice("activation", activation, list(ACTIVATIONS))
+        self.norm_placement = checks.choice("norm_placement", norm_placement, PLACEMENTS)
         self.layers = nn.ModuleList(convolutions)
-        self.norms = nn.ModuleList(NORMS[norm](layer.out_channels) for layer in self.layers)
-        self.activations = nn.ModuleList(nn.PReLU() for _ in self.layers)
+        before = norm_placement == "input"
+        self.norms = nn.ModuleList(
+            NORMS[norm](layer.in_channels if before else layer.out_channels) for layer in self.layers
+        )
+        self.activations = nn.ModuleList(ACTIVATIONS[activation]() for _ in self.layers)
         self.dropouts = nn.ModuleList(nn.Dropout2d(dropout if depth else 0.0) for depth in range(len(self.layers)))
         self.head_dropout = nn.Dropout(head_dropout)
         self.head = nn.Linear(self.layers[-1].out_channels, checks.integer("num_classes", num_classes))
@@ -38,11 +133,25 @@ class _ConvNetwork(_Network):
     def forward(self, x: Tensor) -> Tensor:
         stages = zip(self.layers, self.norms, self.activations, self.dropouts, strict=True)
         for layer, norm, activation, dropout in stages:
-            x = dropout(activation(norm(layer(x))))
+            if self.norm_placement == "input":
+                x = activation(layer(norm(dropout(x))))
+            else:
+                x = dropout(activation(norm(layer(x))))
         return self.head(self.head_dropout(x.mean(dim=(2, 3))))
 
 
-def _geometry(channels, in_channels, strides, kernel_size, padding) -> tuple[list[int], list[dict]]:
+def conv_geometry(
+    channels: Sequence[int],
+    in_channels: int,
+    strides: Sequence[int] | None = None,
+    kernel_size: int = 3,
+    padding: int = 1,
+) -> list[dict]:
+    """Return the arguments of each convolution; strides default to those of the published network of this depth.
+
+    Raises:
+        ValueError, TypeError: for widths below one, or strides that are not one a layer.
+    """
     outs = checks.widths("channels", channels, minimum_length=1)
     ins = [checks.integer("in_channels", in_channels), *outs[:-1]]
     if strides is not None and (isinstance(strides, (str, bytes)) or not isinstance(strides, Sequence)):
@@ -52,13 +161,13 @@ def _geometry(channels, in_channels, strides, kernel_size, padding) -> tuple[lis
     steps = list(strides) if strides is not None else list(PUBLISHED_STRIDES.get(len(outs), (1,) * len(outs)))
     if len(steps) != len(outs):
         raise ValueError(f"strides: found {len(steps)} entries, expected {len(outs)}, one a layer")
-    return outs, [
+    return [
         {"in_channels": a, "out_channels": b, "kernel_size": kernel_size, "stride": step, "padding": padding}
         for a, b, step in zip(ins, outs, steps, strict=True)
     ]
 
 
-class ConvKAN(_ConvNetwork):
+class ConvKAN(ConvNetwork):
     """A dense convolutional KAN, evaluated by the same engine as `MetaConvKAN`; arguments as there.
 
     Shape: ``(batch, in_channels, height, width)`` to ``(batch, num_classes)``.
@@ -78,22 +187,31 @@ class ConvKAN(_ConvNetwork):
         basis: str | Basis = "bspline",
         grid_range: tuple[float, float] = (-1, 1),
         norm: str = "batch",
+        norm_placement: str = "output",
+        activation: str = "prelu",
         dropout: float = 0.25,
         head_dropout: float = 0.5,
         mode: str = "auto",
     ):
-        super().__init__()
-        self.channels, geometry = _geometry(channels, in_channels, strides, kernel_size, padding)
-        self.basis = make_basis(basis, grid_size, spline_order, grid_range)
-        layers = [KANConv2d(**shape, basis=self.basis, mode=mode) for shape in geometry]
-        self._build(layers, num_classes, norm, dropout, head_dropout)
+        geometry = conv_geometry(channels, in_channels, strides, kernel_size, padding)
+        family = make_basis(basis, grid_size, spline_order, grid_range)
+        super().__init__(
+            [KANConv2d(**shape, basis=family, mode=mode) for shape in geometry],
+            num_classes,
+            norm=norm,
+            norm_placement=norm_placement,
+            activation=activation,
+            dropout=dropout,
+            head_dropout=head_dropout,
+        )
+        self.channels, self.basis = list(channels), family
 
 
-class MetaConvKAN(_ConvNetwork):
+class MetaConvKAN(ConvNetwork):
     """A convolutional KAN whose kernels are generated from prompts by shared meta-learners (MetaKAN, 2025).
 
-    Each stage is convolution, normalisation, PReLU and, from the second on, channel dropout; then the mean over
-    positions, dropout and a linear head, as in the published experiments.
+    The defaults are the published B-spline network of 4 layers; see `ConvNetwork` for the stages and the module's
+    docstring for what differs from the released code.
 
     Shape: ``(batch, in_channels, height, width)`` to ``(batch, num_classes)``.
 
@@ -107,8 +225,8 @@ class MetaConvKAN(_ConvNetwork):
             are given, with which they must then agree.
         num_clusters, clustering: see `metakan.assign_layers`; layers are grouped by their output channels.
         prompt_layout: "per_edge" or "released"; see `metakan.MetaKANConv2d`.
-        norm: "batch", "instance" or "none".
-        dropout, head_dropout: probabilities.
+        norm, norm_placement, activation, dropout, head_dropout: see `ConvNetwork`; `PUBLISHED_STAGES` has the
+            placement and activation that belong to a basis.
         mode, init, meta_learners: see `metakan.MetaKAN`.
 
     Raises:
@@ -135,33 +253,41 @@ class MetaConvKAN(_ConvNetwork):
         grid_range: tuple[float, float] = (-1, 1),
         prompt_layout: str = "per_edge",
         norm: str = "batch",
+        norm_placement: str = "output",
+        activation: str = "prelu",
         dropout: float = 0.25,
         head_dropout: float = 0.5,
         mode: str = "auto",
         init: str | None = None,
         meta_learners: MetaLearner | Sequence[MetaLearner] | None = None,
     ):
-        super().__init__()
-        self.channels, geometry = _geometry(channels, in_channels, strides, kernel_size, padding)
+        geometry = conv_geometry(channels, in_channels, strides, kernel_size, padding)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        self.basis = family
-        self.clusters = assign_layers(self.channels, checks.integer("num_clusters", num_clusters), clustering)
-        settings = {
-            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
-        }  # fmt: skip
-        learners = meta_learners_for(family, max(self.clusters) + 1, meta_learners, settings)
-        self.meta_learners = nn.ModuleList(learners)
-        options = {"basis": family, "mode": mode, "prompt_layout": prompt_layout, "register": False}
-        layers = [
-            MetaKANConv2d(**shape, meta_learner=self.meta_learners[cluster], **options)
-            for shape, cluster in zip(geometry, self.clusters, strict=True)
+        clusters = assign_layers(list(channels), checks.integer("num_clusters", num_clusters), clustering)
+        learners = [
+            MetaLearner(prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains)
+            for _ in range(max(clusters) + 1)
         ]
-        self._build(layers, num_classes, norm, dropout, head_dropout)
+        options = {"basis": family, "mode": mode, "prompt_layout": prompt_layout, "register": False}
+        super().__init__(
+            [
+                MetaKANConv2d(**shape, meta_learner=learners[cluster], **options)
+                for shape, cluster in zip(geometry, clusters, strict=True)
+            ],
+            num_classes,
+            norm=norm,
+            norm_placement=norm_placement,
+            activation=activation,
+            dropout=dropout,
+            head_dropout=head_dropout,
+        )
+        self.channels, self.basis, self.clusters = list(channels), family, clusters
+        self.meta_learners = nn.ModuleList(learners)
 
     def materialize(self) -> ConvKAN:
         """Return a dense `ConvKAN` with the same values; normalisation and head are copied."""
         dense = ConvKAN((1,), num_classes=1, basis=self.basis)
-        dense.channels = list(self.channels)
+        dense.channels, dense.norm_placement = list(self.channels), self.norm_placement
         dense.layers = nn.ModuleList(layer.materialize() for layer in self.layers)
         for name in ("norms", "activations", "dropouts", "head_dropout", "head"):
             setattr(dense, name, deepcopy(getattr(self, name)))

@@ -270,6 +270,21 @@ def test_unknown_and_bad_overrides_are_refused_together(tmp_path, good):
     }
 
 
+def test_a_limit_is_refused_where_it_applies(tmp_path, good):
+    good["limits"] = [
+        {"setting": "depth", "at_most": 2, "when": {"kind": "b"}, "reason": "two rows"},
+        {"setting": "hidden_width", "at_most": "depth", "when": {"rate": 0.1}},
+    ]
+    methods = baselines.discover(write(tmp_path, good))["good"].methods
+    assert baselines.resolve(methods["good-one"], "classification", {"depth": 3})["depth"] == 3
+    with pytest.raises(InvalidInput) as caught:
+        baselines.resolve(methods["good-two"], "classification", {"depth": 3, "rate": 0.1})
+    assert [(f.key, f.found, f.expected) for f in caught.value.findings] == [
+        ("depth", "3", "at most 2 where kind is b (two rows)"),
+        ("hidden_width", "8", "at most depth, which is 3 where rate is 0.1"),
+    ]
+
+
 def test_one_meta_learner_a_layer_can_be_asked_for():
     method = baselines.discover()["metakan"].methods["metakan-relu"]
     assert baselines.resolve(method, "classification", {"num_clusters": "per_layer"})["num_clusters"] == "per_layer"
@@ -295,5 +310,7 @@ def test_limits_between_settings_hold_and_name_settings(tmp_path, good):
         baselines.resolve(method, "classification", {"depth": 5})
     (finding,) = caught.value.findings
     assert (finding.key, finding.found, finding.expected) == ("hidden_width", "8", "at most depth + 2, which is 7")
-    good["limits"].append({"setting": "hidden_wide", "at_most": "depth"})
-    assert "hidden_width" in refused(tmp_path / "second", good)["limits.1.setting"].expected
+    good["limits"].append({"setting": "hidden_wide", "at_most": "depth", "when": {"knd": "b"}})
+    found = refused(tmp_path / "second", good)
+    assert "hidden_width" in found["limits.1.setting"].expected
+    assert "'kind'" in found["limits.1.when.knd"].expected

@@ -244,12 +244,9 @@ class _Semantics:
         for kind in ("variants", "tasks"):
             for name, entry in _mapping(self.content.get(kind)).items():
                 self._check_values(f"{kind}.{name}.settings", _mapping(_mapping(entry).get("settings")))
-        for number, limit in enumerate(_list(self.content.get("limits"))):
-            for key in ("setting", "at_most"):
-                if (name := _mapping(limit).get(key)) is not None and name not in self.settings:
-                    self._add(f"limits.{number}.{key}", f"'{name}' is no setting", nearest(name, list(self.settings)))
         self._check_search_space()
         self._check_sources()
+        self._check_limits()
         self._check_example(_mapping(self.content.get("example")))
         return self.problems
 
@@ -303,6 +300,13 @@ class _Semantics:
                 expected = f"a path relative to the root of the repository; there, {nearest(path.name, siblings)}"
                 self._add("sources", f"'{source}' does not exist", expected, "correct the path")
 
+    def _check_limits(self) -> None:
+        for number, limit in enumerate(map(_mapping, _list(self.content.get("limits")))):
+            conditions = {f"when.{name}": name for name in _mapping(limit.get("when"))}
+            for key, name in {"setting": limit.get("setting"), "at_most": limit.get("at_most"), **conditions}.items():
+                if isinstance(name, str) and name not in self.settings:
+                    self._add(f"limits.{number}.{key}", f"'{name}' is no setting", nearest(name, list(self.settings)))
+
     def _add(self, key: str, found: str, expected: str, step: str = "correct the name or remove it") -> None:
         self.problems.append(Finding(self.label, key, found, expected, step))
 
@@ -331,7 +335,8 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
     not apply to the method is dropped, so that runs which differ only in it are one run.
 
     Raises:
-        InvalidInput: naming every unknown setting and every value that does not fit; the key is the setting.
+        InvalidInput: naming every unknown setting, every value that does not fit and every limit of the description
+            that is passed; the key is the setting.
     """
     baseline = method.baseline
     chosen = {k: v for k, v in overrides.items() if k in method.axes or k not in AXES}
@@ -346,13 +351,19 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
 
 
 def _exceeded(baseline: Baseline, settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield the limits between two settings that do not hold; text, such as `per_layer`, has no size."""
+    """Yield the limits of a description that settings pass; text, such as `per_layer`, has no size."""
     for limit in baseline.limits:
-        value, plus = settings[limit["setting"]], limit.get("plus", 0)
-        bound = settings[limit["at_most"]] + plus
-        if isinstance(value, _NUMBER) and value > bound:
-            expected = f"at most {limit['at_most']}{f' + {plus}' if plus else ''}, which is {bound}"
-            step = f"lower {limit['setting']} or raise {limit['at_most']}; lists can be split into two entries"
+        value, bound, condition = settings[limit["setting"]], limit["at_most"], limit.get("when", {})
+        plus, text, step = limit.get("plus", 0), f"at most {bound}", f"lower {limit['setting']}"
+        if isinstance(bound, str):
+            bound = settings[bound] + plus
+            text += f"{f' + {plus}' if plus else ''}, which is {bound}"
+            step += f" or raise {limit['at_most']}; lists can be split into two entries"
+        applies = all(settings[name] == wanted for name, wanted in condition.items())
+        if applies and isinstance(value, _NUMBER) and value > bound:
+            where = " and ".join(f"{name} is {wanted}" for name, wanted in condition.items())
+            why = f" ({limit['reason']})" if "reason" in limit else ""
+            expected = text + (f" where {where}" if where else "") + why
             yield Finding(baseline.file, limit["setting"], repr(value), expected, step)
 
 
