@@ -264,10 +264,10 @@ class MetaConvKAN(ConvNetwork):
         geometry = conv_geometry(channels, in_channels, strides, kernel_size, padding)
         family = make_basis(basis, grid_size, spline_order, grid_range)
         clusters = assign_layers(list(channels), checks.integer("num_clusters", num_clusters), clustering)
-        learners = [
-            MetaLearner(prompt_dim, hidden_dim, family.numbers, meta_activation, init=init, gains=family.gains)
-            for _ in range(max(clusters) + 1)
-        ]
+        settings = {
+            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
+        }  # fmt: skip
+        learners = meta_learners_for(family, max(clusters) + 1, meta_learners, settings)
         options = {"basis": family, "mode": mode, "prompt_layout": prompt_layout, "register": False}
         super().__init__(
             [

@@ -12,6 +12,7 @@ import metakan
 from metakan import (
     KAN,
     ConvKAN,
+    ConvNetwork,
     KANConv2d,
     KANLinear,
     MetaConvKAN,
@@ -137,6 +138,7 @@ MODULES = {
     "ConvKAN": (lambda: ConvKAN((3, 2), in_channels=4), IMAGES),
     "MetaKANConv2d": (lambda: MetaKANConv2d(4, 2), IMAGES),
     "KANConv2d": (lambda: KANConv2d(4, 2), IMAGES),
+    "ConvNetwork": (lambda: ConvNetwork([KANConv2d(4, 2)], 3), IMAGES),
 }
 BAD_INPUTS = [(name, case) for name, (_, cases) in MODULES.items() for case in cases]
 
