@@ -24,11 +24,16 @@ SUFFIXES = {"figure": ("pdf", "png", "csv"), "table": ("csv", "md", "tex")}
 CONSTANTS = ("KIND", "EXPERIMENTS", "CATEGORY")
 CLAIMS_FILE = "claims.yaml"
 RENDERING = ("frame.py", "stats.py", "style.py", "table.py", "render.py")
+ANSWERING = ("answers.py", "claims.py")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A figure or a table that can be rendered. `file` is its source, `caption` is without the title."""
+    """A figure or a table that can be rendered. `file` is its source, `caption` is without the title.
+
+    Attributes:
+        answers: Whether it uses `kanbench.answers`, and so depends on the declared claims.
+    """
 
     name: str
     kind: str
@@ -37,11 +42,13 @@ class Recipe:
     experiments: tuple[str, ...]
     category: str
     file: Path
+    answers: bool = False
 
     @property
     def code_files(self) -> list[str]:
         """Return the files whose change makes the rendered files stale, relative to the repository."""
-        harness = [Path(__file__).with_name(name) for name in RENDERING]
+        harness = [Path(__file__).with_name(name) for name in RENDERING + (ANSWERING if self.answers else ())]
+        harness += [folder() / CLAIMS_FILE] if self.answers else []
         return [paths.relative(file) for file in (self.file, *harness)]
 
     def outputs(self, folder: str = "") -> list[str]:
@@ -102,7 +109,13 @@ def _read(file: Path) -> tuple[Recipe | None, list[Finding]]:
         experiments=tuple(constants["EXPERIMENTS"]),
         category=constants["CATEGORY"],
         file=file,
+        answers=_uses_answers(tree),
     ), []
+
+
+def _uses_answers(tree: ast.Module) -> bool:
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "kanbench"]
+    return any(alias.name == "answers" for node in imports for alias in node.names)
 
 
 def _constants(tree: ast.Module) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -62,6 +62,7 @@ class Table:
     Attributes:
         columns: Headings; a column whose name is in `numeric` is aligned right.
         data: The numbers behind the cells, written as CSV.
+        prose: Columns of sentences, which LaTeX breaks into lines, with their shares of the line width.
     """
 
     columns: tuple[str, ...]
@@ -73,6 +74,7 @@ class Table:
     caption: str = ""
     citation: str = ""
     notes: tuple[str, ...] = field(default=())
+    prose: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -96,7 +98,8 @@ class Table:
 
     def to_latex(self) -> str:
         """Return a booktabs table with caption and label; `longtable` in small print from `LONG` rows on."""
-        spec = "".join("r" if column in self.numeric else "l" for column in self.columns)
+        broken = {column: rf"p{{{share:g}\linewidth}}" for column, share in self.prose.items()}
+        spec = "".join("r" if column in self.numeric else broken.get(column, "l") for column in self.columns)
         head = " & ".join(rf"\textbf{{{escape(column)}}}" for column in self.columns) + r" \\"
         body = [" & ".join(escape(cell.text) for cell in row) + r" \\" for row in self.rows]
         notes = " ".join(self.notes)

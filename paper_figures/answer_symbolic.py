@@ -1,0 +1,57 @@
+"""Answer: does generating the weights break symbolic regression?
+
+Every network of the experiment is exported to pykan and read by the same extraction. The answer is computed from the
+claims of the family 'symbolic' and from counts over the runs; none of its sentences is typed by hand. Scores are R² on
+noise-free test points, 0 where no formula came out; recovery is equivalence to the target as sympy decides it.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kanbench import answers
+from kanbench.table import Table
+
+KIND = "table"
+EXPERIMENTS = ["E12"]
+CATEGORY = "Open questions"
+QUESTION = "Does generating the weights break symbolic regression?"
+METHOD, REFERENCE = "metakan-relu", "tiled_kan"
+LEADS = {
+    "holds": "No: the formulas read off MetaKAN are not worse than those read off the KAN.",
+    "fails": "Yes: the formulas read off MetaKAN are worse than those read off the KAN.",
+    "in part": "In part: some comparisons show worse formulas from MetaKAN, others do not.",
+    "undecided": "Undecided: these runs neither show nor exclude worse formulas from MetaKAN.",
+}
+WAYS = {"isolated": "edge by edge", "in_context": "by the network's loss"}
+PREFIX = "analyses.symbolic"
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the one row of the answer; none without an analysed run."""
+    if f"{PREFIX}.status" not in records or not (records[f"{PREFIX}.status"] == "ok").any():
+        return pd.DataFrame()
+    found = answers.outcomes(records, family="symbolic", ids=("symbolic-selection",))
+    compared = [outcome for outcome in found if outcome.id != "symbolic-selection"]
+    selection = next(outcome for outcome in found if outcome.id == "symbolic-selection")
+    row = answers.row(QUESTION, compared, records, leads=LEADS, facts=[*_facts(records), answers.sentence(selection)])
+    return pd.DataFrame([row])
+
+
+def _facts(records: pd.DataFrame) -> list[str]:
+    analysed = records[records[f"{PREFIX}.status"] == "ok"]
+    facts = []
+    for way, words in WAYS.items():
+        recovered = f"{PREFIX}.{way}.exact"
+        facts += [
+            f"Exact recovery, symbols chosen {words}: {answers.shares(analysed, recovered)}; MetaKAN against the KAN: "
+            f"{answers.discordant(analysed, recovered, METHOD, REFERENCE)}.",
+            f"Median R² of the formula against its network, {words}: "
+            f"{answers.medians(analysed, f'{PREFIX}.{way}.score_network')}.",
+        ]
+    return facts
+
+
+def rows(frame: pd.DataFrame) -> Table:
+    """Return the answer as a table."""
+    return answers.table_of(frame)
