@@ -4,7 +4,8 @@ Networks: `MetaKAN`, `MetaConvKAN` (weights generated from prompts by meta-learn
 Layers: `MetaKANLinear`, `MetaKANConv2d`, `KANLinear`, `KANConv2d`, and `MetaLearner`, which layers may share.
 Convolutions in published stages: `ConvNetwork`, `published_channels`, `conv_geometry`, `PUBLISHED_STAGES`.
 Bases: `make_basis` and the classes of `metakan.bases`; sharing: `assign_layers`.
-Exchange: `to_efficient_kan`, `to_pykan`; meta-learners in files: `save_meta_learner`, `load_meta_learner`.
+Exchange: `to_efficient_kan`, `to_pykan`; meta-learners in files: `save_meta_learner`, `load_meta_learner`; on
+another grid: `regrid`.
 
 Example:
     >>> import torch
@@ -42,6 +43,7 @@ from .interop import to_efficient_kan, to_pykan
 from .linear import KANLinear, MetaKANLinear
 from .meta_learner import MetaLearner
 from .network import KAN, MetaKAN
+from .regrid import regrid
 
 __all__ = [
     "BASES",
@@ -63,6 +65,7 @@ __all__ = [
     "make_basis",
     "published_channels",
     "published_degree",
+    "regrid",
     "save_meta_learner",
     "to_efficient_kan",
     "to_pykan",

@@ -63,6 +63,13 @@ class MetaEdges(nn.Module):
     def meta_learner(self) -> MetaLearner:
         return self._held[0] if self._held else self._own
 
+    def use(self, meta_learner: MetaLearner) -> None:
+        """Generate by another meta-learner of the same sizes."""
+        if self._held:
+            self._held = (meta_learner,)
+        else:
+            self._own = meta_learner
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw new prompts; the meta-learner, which other layers may share, is left alone."""

@@ -123,6 +123,18 @@ class MetaKAN(_Network):
             for ins, outs, cluster in zip(self.width[:-1], self.width[1:], self.clusters, strict=True)
         )
 
+    def use_meta_learners(self, meta_learners: MetaLearner | Sequence[MetaLearner]) -> None:
+        """Generate the edge numbers by these meta-learners, one a cluster, from now on; they are used, not copied.
+
+        Raises:
+            ValueError, TypeError: if their number, basis or prompt_dim does not fit.
+        """
+        needed = {"prompt_dim": self.meta_learners[0].prompt_dim, "init": self.meta_learners[0].init}
+        learners = meta_learners_for(self.basis, len(self.meta_learners), meta_learners, needed)
+        self.meta_learners = nn.ModuleList(learners)
+        for layer, cluster in zip(self.layers, self.clusters, strict=True):
+            layer.edges.use(learners[cluster])
+
     def materialize(self) -> KAN:
         """Return a dense `KAN` with the same values, on the same device and in the same dtype."""
         dense = KAN(self.width, basis=self.basis)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import metakan
-from metakan import MetaKAN, MetaLearner
+from metakan import MetaKAN, MetaLearner, regrid
 from metakan.engine.memory import Layer, layer_memory
 
 PASSED_ON = (
@@ -42,6 +42,12 @@ def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
     return torch.no_grad()(model[1].layers[layer].edge_functions)
 
 
+def share(networks: list[nn.Module]) -> None:
+    """Make all networks generate their numbers by the meta-learners of the first one, whatever their widths."""
+    for network in networks[1:]:
+        network[1].use_meta_learners(networks[0][1].meta_learners)
+
+
 def adapt(model: nn.Module, state: dict[str, Tensor] | None, how: str) -> None:
     """Give a new network the meta-learners of a trained one.
 
@@ -55,9 +61,28 @@ def adapt(model: nn.Module, state: dict[str, Tensor] | None, how: str) -> None:
     learners = model[1].meta_learners
     if how != "random_frozen":
         mark = "meta_learners."
-        learners.load_state_dict({name.partition(mark)[2]: value for name, value in state.items() if mark in name})
+        tensors = {name.rpartition(mark)[2]: value for name, value in state.items() if mark in name}
+        for position, learner in enumerate(learners):
+            own = {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{position}.")}
+            if not own:
+                raise ValueError(
+                    f"adapt: the trained network has no meta-learner {position}; equal num_clusters needed"
+                )
+            learner.load_state_dict(_on_grid_of(learner, own))
     if how != "warm":
         learners.requires_grad_(False)
+
+
+def _on_grid_of(learner: MetaLearner, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state of a meta-learner as it is on the grid of `learner`, which may be another one."""
+    numbers, basis = len(state["output.bias"]), learner.basis
+    if numbers == learner.numbers or basis["name"] != "bspline":
+        return state
+    described = {**basis, "grid_size": numbers - 1 - basis["spline_order"]}
+    sizes = (learner.prompt_dim, learner.hidden_dim, numbers, learner.activation)
+    source = MetaLearner(*sizes, init=learner.init, basis=described)
+    source.load_state_dict(state)
+    return regrid(source, basis["grid_size"]).state_dict()
 
 
 def to_pykan(model: nn.Module) -> nn.Module:

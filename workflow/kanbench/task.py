@@ -57,6 +57,21 @@ class Task(ABC):
     goal: str
     selection: Mapping[str, str]
 
+    def assemble(
+        self, build: Callable[[Problem], nn.Module], share: Callable[[list[nn.Module]], None] | None
+    ) -> nn.Module:
+        """Return the model to train: what `build` makes of the problem, or several networks in one module.
+
+        Args:
+            build: Builds a network for a problem, with its initialisation seeded.
+            share: The baseline's `share(networks)`, which makes networks use one set of meta-learners; or None.
+        """
+        return build(self.problem)
+
+    def networks(self, model: nn.Module) -> list[nn.Module]:
+        """Return what `build` made, given what `assemble` returned."""
+        return [model]
+
     @abstractmethod
     def batches(self, batch_size: int | None, generator: torch.Generator) -> Iterator[Any]:
         """Yield training batches without end; `None` is the full batch. Draws on the device, from `generator`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from kanbench import analysis, artifact, baselines, build, loop, measure, provenance, record, seeds, taskinfo
 from kanbench import task as tasks
@@ -92,7 +93,10 @@ def _train(
 
     def trainee() -> loop.Trainee:
         with seeds.seeded(seed, "initialisation"):
-            model = build.build(method, spec["method"]["settings"], task.problem).to(device=device, dtype=dtype)
+            model = task.assemble(
+                lambda problem: build.build(method, spec["method"]["settings"], problem),
+                build.capability(module, "share"),
+            ).to(device=device, dtype=dtype)
             adapt(model)
         groups = build.parameter_groups(module, model, spec["method"]["settings"])
         optimiser = loop.make_optimiser(groups, training)
@@ -104,7 +108,7 @@ def _train(
     result["parameters"] = measure.count_parameters(subject.model, groups)
     describe = build.capability(module, "describe")
     result["memory"] = _memory(subject, spec, device)
-    result["method_info"] = dict(describe(subject.model)) if describe else {}
+    result["method_info"] = dict(describe(task.networks(subject.model)[0])) if describe else {}
     subject = trainee()
     analyses = analysis.Analyses(module, subject.model, task, spec, device)
     session = loop.Training(subject, training, seeds.generator(seed, "order", device), device, analyses.observe)
@@ -145,7 +149,7 @@ def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device
     """Return the memory of a training step and of an evaluation, on a model that is thrown away afterwards."""
     generator = seeds.generator(spec["seed"], "measurement", device)
     batch = next(subject.task.batches(spec["training"]["batch_size"], generator))
-    inputs = [part for part in (batch if isinstance(batch, (tuple, list)) else [batch]) if torch.is_tensor(part)]
+    inputs = [part for part in tree_leaves(batch) if torch.is_tensor(part)]
     result = {
         "saved_for_backward_bytes": measure.saved_for_backward(subject.model, lambda: subject.loss(batch), inputs)
     }

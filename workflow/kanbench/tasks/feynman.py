@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,39 @@ from torch import Tensor, nn
 from kanbench import seeds, taskinfo
 from kanbench.task import SPLITS, Problem, TensorTask, fingerprint
 
+TRIGONOMETRIC = (sympy.sin, sympy.cos, sympy.tan, sympy.asin, sympy.acos, sympy.atan)
+EXPONENTIAL = (sympy.exp, sympy.log, sympy.tanh)
+
+
+def _expression(formula: Mapping[str, Any]) -> tuple[list[sympy.Symbol], sympy.Expr]:
+    """Return the variables, in the order of the inputs, and the expression."""
+    symbols = [sympy.Symbol(name) for name in formula["variables"]]
+    return symbols, sympy.sympify(formula["expression"], locals={symbol.name: symbol for symbol in symbols})
+
+
+@functools.cache
+def _kind(expression: sympy.Expr) -> str:
+    if expression.has(*TRIGONOMETRIC):
+        return "trigonometric"
+    if expression.has(*EXPONENTIAL):
+        return "exponential"
+    powers = [power for power in expression.atoms(sympy.Pow) if power.base.free_symbols]
+    if any(not power.exp.is_integer for power in powers):
+        return "root"
+    return "quotient" if any(power.exp.is_negative for power in powers) else "product"
+
+
+def kind(formula: Mapping[str, Any]) -> str:
+    """Return what sets a formula apart: `trigonometric`, `exponential`, `root`, `quotient` or `product`.
+
+    The first of these that its expression contains; a product has only sums, products and whole powers of variables.
+    """
+    return _kind(_expression(formula)[1])
+
 
 def target(formula: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
     """Return the values, shape `(points,)`, of a formula at `points`, shape `(points, variables)`, in float64."""
-    symbols = [sympy.Symbol(name) for name in formula["variables"]]
-    expression = sympy.sympify(formula["expression"], locals={symbol.name: symbol for symbol in symbols})
+    symbols, expression = _expression(formula)
     values = sympy.lambdify(symbols, expression, modules="numpy")(*points.T)
     return np.broadcast_to(np.asarray(values, dtype=np.float64), len(points)).copy()
 
@@ -58,6 +87,7 @@ def load(info, settings, *, seed, dtype, device, data_root=None) -> TensorTask:
         raw += [torch.as_tensor(points), torch.as_tensor(values)]
     metrics = regression_metrics(scale or 1.0)
     data = {"name": f"feynman {settings['formula']}", "fingerprint": fingerprint(*raw), "canonical": True}
+    data["kind"] = kind(formula)
     problem = Problem(info.family, inputs=len(bounds), outputs=1)
     return TensorTask(info, problem, splits, data, nn.functional.mse_loss, metrics, _floors(splits, metrics))
 
