@@ -9,7 +9,7 @@ from torch import nn
 
 from kanbench import build, seeds, task, taskinfo, train
 from kanbench.baselines import discover
-from kanbench.errors import Unavailable
+from kanbench.errors import InvalidInput, Unavailable
 from kanbench.tasks import feynman, feynman_family
 
 SMALL = {"train_samples": 40, "validation_samples": 20, "test_samples": 20}
@@ -41,16 +41,25 @@ def test_kinds(name, kind):
 
 def test_every_runnable_formula_is_of_one_kind():
     kinds = ["product", "quotient", "root", "exponential", "trigonometric"]
-    settings = {"max_formulas": None}
+    settings = {"max_formulas": None, "held_out": ""}
     inside = {kind: feynman_family.members({**settings, "kind": kind, "members": "kind"}) for kind in kinds}
     assert sorted(name for names in inside.values() for name in names) == sorted(taskinfo.formula_ids("runnable"))
     assert min(map(len, inside.values())) >= 3
     for kind, names in inside.items():
         others = feynman_family.members({**settings, "kind": kind, "members": "others"})
         assert sorted(names + others) == sorted(taskinfo.formula_ids("runnable"))
-    limited = feynman_family.members({"kind": "quotient", "members": "kind", "max_formulas": 4})
+    limited = feynman_family.members({**settings, "kind": "quotient", "members": "kind", "max_formulas": 4})
     assert len(limited) == 4
     assert set(limited) < set(inside["quotient"])
+
+
+def test_targets_are_held_out():
+    settings = {"max_formulas": None, "held_out": "I.25.13, I.12.1"}
+    for members in ("kind", "others"):
+        found = feynman_family.members({**settings, "kind": "quotient", "members": members})
+        assert not {"I.25.13", "I.12.1"} & set(found)
+    with pytest.raises(InvalidInput, match="unknown formula 'I.25.31'"):
+        feynman_family.members({**settings, "held_out": "I.25.31", "kind": "root", "members": "kind"})
 
 
 def test_every_formula_weighs_the_same():

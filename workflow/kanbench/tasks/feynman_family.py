@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kanbench import taskinfo
-from kanbench.errors import Unavailable
+from kanbench.errors import Finding, InvalidInput, Unavailable, nearest
 from kanbench.task import Task, TensorTask, evaluating
 from kanbench.tasks import feynman
 
@@ -18,12 +18,28 @@ from kanbench.tasks import feynman
 def members(settings: Mapping[str, Any]) -> list[str]:
     """Return the ids of the runnable formulas that a family takes, in the order of their list."""
     inside = settings["members"] == "kind"
-    listed = taskinfo.formulas()
+    listed, held_out = taskinfo.formulas(), _ids(settings["held_out"])
     found = [
-        name for name in taskinfo.formula_ids("runnable") if (feynman.kind(listed[name]) == settings["kind"]) == inside
+        name
+        for name in taskinfo.formula_ids("runnable")
+        if name not in held_out and (feynman.kind(listed[name]) == settings["kind"]) == inside
     ]
     count = min(settings["max_formulas"] or len(found), len(found))
     return [found[position * len(found) // count] for position in range(count)]
+
+
+def _ids(text: str) -> list[str]:
+    """Return the ids in a text that commas separate. Raises InvalidInput where one is no formula."""
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    known = list(taskinfo.formulas())
+    problems = [
+        Finding("task feynman_family", "held_out", f"unknown formula '{name}'", nearest(name, known), "correct the id")
+        for name in found
+        if name not in known
+    ]
+    if problems:
+        raise InvalidInput(problems)
+    return found
 
 
 class FamilyTask(Task):
