@@ -46,6 +46,12 @@ def _inspect(verbs) -> None:
     _config(verb)
     verb.add_argument("--json", action="store_true", help="print the specs, one JSON document a line")
     verb.add_argument("--match", default="", metavar="TEXT", help="keep runs whose name contains TEXT")
+    verb.add_argument("--cost", action="store_true", help="print runs, hours and peak memory by experiment instead")
+    verb.add_argument(
+        "--records",
+        type=Path,
+        help="records that --cost learns from (default: those of the study, and results/reference)",
+    )
     verb = _verb(verbs, "status", commands.status, "Tell how far a study is: done, planned, failed, time left.")
     _config(verb)
     verb.add_argument("--watch", action="store_true", help="draw a progress bar until the study is done")

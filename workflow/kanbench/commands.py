@@ -70,12 +70,36 @@ def plan(options: Namespace) -> None:
     """`plan`: print the runs of a study."""
     planned = _planned(options)
     chosen = [run for run in planned.runs.values() if options.match in run.name]
+    if options.cost:
+        print(_cost(planned, {run.name: run for run in chosen}, options.records))
+        return
     for run in chosen:
         print(run.text if options.json else f"{','.join(run.experiments):10}{run.name}")
     if not options.json:
         print(
             f"{len(chosen)} of {len(planned.runs)} runs of '{planned.study.name}', records below {planned.folder}/runs/"
         )
+
+
+def _cost(planned: planning.Plan, runs: dict, given: Path | None) -> str:
+    """Return the table of `plan --cost`."""
+    from kanbench import cost, cost_memory
+
+    known = {record["run"]: record for folder in _record_sets(planned, given) for record in folder}
+    peak = cost_memory.estimator(known.values(), planned.methods)
+    found = cost.rows(runs, cost.Calibration(known.values()), peak)
+    devices = sorted({run.spec["device"].partition(":")[0] for run in runs.values()})
+    return cost.text(found, " and ".join(devices) or "no")
+
+
+def _record_sets(planned: planning.Plan, given: Path | None) -> list[list[dict]]:
+    """Return the record sets to learn from; the later ones win."""
+    from kanbench import frame
+
+    if given is not None:
+        return [frame.read_records(given)]
+    folders = [paths.root() / "results/reference", paths.root() / planned.folder]
+    return [frame.read_records(folder) for folder in folders if any((folder / name).is_file() for name in frame.FILES)]
 
 
 def status(options: Namespace) -> None:
