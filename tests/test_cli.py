@@ -14,6 +14,7 @@ VERBS = [
     "plan",
     "status",
     "train",
+    "serve",
     "profile",
     "data",
     "collect",

@@ -33,7 +33,7 @@ def cardinal_spline(u: Tensor, order: int, derivative: int = 0) -> Tensor:
 def _truncated_power(distance: Tensor, edge: float, power: int, factor: float) -> Tensor:
     if power == 0:
         return (distance < edge).to(distance.dtype).mul_(factor)
-    step = (edge - distance).clamp_(min=0)
+    step = (edge - distance).relu_()  # clamp_ has no batching rule, and vmap would go sample by sample
     if power == 1:
         return step.mul_(factor)
     result = step * step

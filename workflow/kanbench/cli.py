@@ -63,9 +63,11 @@ def _work(verbs) -> None:
         ("profile", commands.profile, "Measure one training step, given its spec: memory by phase, and time."),
     ):
         verb = _verb(verbs, name, action, text)
-        verb.add_argument("--spec", required=True, help="the spec as JSON, or @FILE to read it from a file")
-        verb.add_argument("--output", required=True, type=Path, help="where the record goes")
+        several = {"action": "append"} if name == "train" else {}
+        verb.add_argument("--spec", required=True, help="the spec as JSON, or @FILE to read it from a file", **several)
+        verb.add_argument("--output", required=True, type=Path, help="where the record goes", **several)
         if name == "train":
+            verb.epilog = "Give --spec and --output several times to train runs that differ in their seed together."
             verb.add_argument(
                 "--data-root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)"
             )

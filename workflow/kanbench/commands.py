@@ -132,19 +132,30 @@ def _watch(content: dict, folder: Path) -> None:
 
 
 def train(options: Namespace) -> None:
-    """`train`: one spec in, one record out."""
-    spec = _read_spec(options.spec, profiled=False)
-    from kanbench import train as training
+    """`train`: one spec in, one record out; or several, trained together where they may."""
+    if len(options.spec) != len(options.output):
+        found = f"{len(options.spec)} times --spec and {len(options.output)} times --output"
+        raise InvalidInput([Finding("train", "", found, "one output a spec, in the same order", "add the other")])
+    if options.exclusive and len(options.spec) > 1:
+        found = f"--exclusive with {len(options.spec)} specs"
+        raise InvalidInput([Finding("train", "", found, "one spec: runs together share their time", "train it alone")])
+    specs = [_read_spec(spec, profiled=False) for spec in options.spec]
+    folders = {options.runs or _runs(output, spec) for output, spec in zip(options.output, specs, strict=True)}
+    if len(folders) > 1:
+        found = ", ".join(map(str, sorted(folders)))
+        raise InvalidInput([Finding("train", "--output", found, "records of one study", "name the folder with --runs")])
+    common = {"data_root": options.data_root, "runs": folders.pop()}
 
-    _record(
-        options,
-        lambda: training.run(
-            spec,
-            data_root=options.data_root,
-            exclusive=options.exclusive,
-            runs=options.runs or _runs(options.output, spec),
-        ),
-    )
+    def work() -> list[dict]:
+        if len(specs) > 1:
+            from kanbench import ensemble
+
+            return ensemble.run(specs, **common)
+        from kanbench import train as training
+
+        return [training.run(specs[0], exclusive=options.exclusive, **common)]
+
+    _record(options.threads, options.output, work)
 
 
 def _runs(output: Path, spec: dict) -> Path:
@@ -158,20 +169,22 @@ def profile(options: Namespace) -> None:
     spec = _read_spec(options.spec, profiled=True)
     from kanbench import profile as profiling
 
-    _record(options, lambda: profiling.run(spec, exclusive=options.exclusive))
+    _record(options.threads, [options.output], lambda: [profiling.run(spec, exclusive=options.exclusive)])
 
 
-def _record(options: Namespace, work: Callable[[], dict]) -> None:
-    """Write the record that `work` returns, and say how it went."""
+def _record(threads: int, outputs: list[Path], work: Callable[[], list[dict]]) -> None:
+    """Write the records that `work` returns, and say how it went."""
     import torch
 
     from kanbench import record
 
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(threads)
     started = time.perf_counter()
-    result = work()
-    record.write(result, options.output)
-    print(_outcome(result, time.perf_counter() - started) + _position(options.output), flush=True)
+    results = work()
+    seconds = (time.perf_counter() - started) / len(results)
+    for result, output in zip(results, outputs, strict=True):
+        record.write(result, output)
+        print(_outcome(result, seconds) + _position(output), flush=True)
 
 
 def _read_spec(given: str, profiled: bool) -> dict:

@@ -132,6 +132,7 @@ class Training:
         self.trainee, self.training, self.device, self.observe = trainee, training, device, observe
         self.history, self.timer = History(), StepTimer(device)
         self.steps = total_steps(training, trainee.task)
+        self._due = set(evaluation_steps(self.steps, training["evaluations"]))
         self.batches = trainee.task.batches(training["batch_size"], generator)
         per_epoch = trainee.task.steps_per_epoch(training["batch_size"])
         names = [group.get("name") for group in trainee.optimiser.param_groups]
@@ -141,23 +142,32 @@ class Training:
 
     def run(self) -> None:
         """Train to the last step, evaluating on the way."""
-        started, limit = time.monotonic(), self.training["timeout_seconds"]
-        due = set(evaluation_steps(self.steps, self.training["evaluations"]))
-        self._evaluate(0, None)
-        self.observe(0)
+        started = time.monotonic()
+        self.begin()
         for step in range(1, self.steps + 1):
             batch = next(self.batches)
             with self.timer:
                 loss = self.trainee.step(batch, step)
                 self.schedule.step()
-            if step in due or step % CHECK_EVERY == 0:
-                self._check(loss, step)
-                if limit is not None and time.monotonic() - started > limit:
-                    raise TimedOut(f"{limit:g} s were over after step {step} of {self.steps}")
-            if step in due:
-                self._evaluate(step, float(loss))
-                self.observe(step)
-        self._evaluate_train()
+            self.look(step, loss, time.monotonic() - started)
+        self.end()
+
+    def begin(self) -> None:
+        """Evaluate the model as it was initialised."""
+        self._evaluate(0, None)
+        self.observe(0)
+
+    def look(self, step: int, loss: torch.Tensor, elapsed: float) -> None:
+        """Check and evaluate after a step where that is due, `elapsed` seconds after the start."""
+        due = step in self._due
+        if due or step % CHECK_EVERY == 0:
+            self._check(loss, step)
+            limit = self.training["timeout_seconds"]
+            if limit is not None and elapsed > limit:
+                raise TimedOut(f"{limit:g} s were over after step {step} of {self.steps}")
+        if due:
+            self._evaluate(step, float(loss))
+            self.observe(step)
 
     def _check(self, loss: torch.Tensor, step: int) -> None:
         if not torch.isfinite(loss):
@@ -179,12 +189,15 @@ class Training:
             chosen, history.selected["validation"][task.selection["metric"]], task.selection["goal"]
         ):
             history.selected = history.last
-            history.best_state = copy.deepcopy(self.trainee.model.state_dict())
+            state = self.trainee.model.state_dict()
+            for name, value in state.items():
+                state[name] = value.clone() if torch.is_tensor(value) else copy.deepcopy(value)
+            history.best_state = state
         value = metrics["test"][task.metric]
         if history.legacy is None or _better(value, history.legacy["value"], task.goal):
             history.legacy = {"step": step, "value": value}
 
-    def _evaluate_train(self) -> None:
+    def end(self) -> None:
         """Add the training metrics of the last step and of the chosen one, which it leaves in the model."""
         model, task, history = self.trainee.model, self.trainee.task, self.history
         train = task.evaluate(model, "train")

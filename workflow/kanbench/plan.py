@@ -137,7 +137,17 @@ GPU_SLOTS = 4
 WEIGHTS = ".safetensors"
 NOTHING = "(?!)"
 """A pattern that matches no name."""
-HARNESS_CODE = ("train.py", "profile.py", "loop.py", "measure.py", "schedules.py", "task.py", "build.py", "analysis.py")
+HARNESS_CODE = (
+    "train.py",
+    "profile.py",
+    "ensemble.py",
+    "loop.py",
+    "measure.py",
+    "schedules.py",
+    "task.py",
+    "build.py",
+    "analysis.py",
+)
 _CODE: dict[tuple, list[str]] = {}
 
 

@@ -6,7 +6,8 @@ Run one by hand:  python -m kanbench train --spec '<json>' --output record.json
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,36 +36,133 @@ def run(
     Outcomes of the training (divergence, out of memory, time-out, an absent package) are records too.
     Programming errors and missing data are raised.
     """
-    method, _, result = lookup(spec)
-    trained = None if result["status"] == "skipped" else _attempt(spec, method, result, data_root, exclusive, runs)
-    if "keep" in spec:
-        result["artifacts"] = artifact.write(trained, result, artifact.path(runs, spec))
-    return result
+    attempt = Attempt(spec, data_root, runs)
+    if attempt.going:
+        with device_lock(attempt.device, exclusive):
+            attempt.prepare()
+            attempt.train()
+        attempt.result["time"]["exclusive"] = exclusive
+    return attempt.record()
 
 
-def _attempt(
-    spec: Mapping[str, Any], method: Any, result: dict[str, Any], data_root: Path | None, exclusive: bool, runs: Path
-) -> torch.nn.Module | None:
-    """Fill in `result` and return the trained model; None where the training did not come to its end."""
-    device = torch.device(spec["device"])
-    if device.type == "cuda" and not torch.cuda.is_available():
-        result.update(status="skipped", reason=f"the spec asks for {device}, and torch finds no GPU here")
-        return None
-    result["environment"] = provenance.environment(device)
-    trained = None
-    with device_lock(device, exclusive):
+class Attempt:
+    """One run on its way from spec to record: `prepare`, then `train`, then `record`.
+
+    Attributes:
+        result: The record so far; a run that ends early keeps what it has shown.
+        session: The training, once it is prepared.
+    """
+
+    def __init__(self, spec: Mapping[str, Any], data_root: Path | None = None, runs: Path = Path("runs")):
+        self.spec, self.data_root, self.runs = spec, data_root, runs
+        self.method, _, self.result = lookup(spec)
+        self.device = torch.device(spec["device"])
+        self.session: loop.Training | None = None
+        self._trained = False
+        if not self.going:
+            return
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            reason = f"the spec asks for {self.device}, and torch finds no GPU here"
+            self.result.update(status="skipped", reason=reason)
+        else:
+            self.result["environment"] = provenance.environment(self.device)
+
+    @property
+    def going(self) -> bool:
+        """Whether nothing has ended the run so far."""
+        return self.result["status"] == "ok"
+
+    @contextmanager
+    def outcomes(self) -> Iterator[None]:
+        """Turn what may end a run inside the block into the status and reason of its record."""
+        status, reason = self.result["status"], self.result["reason"]
         try:
-            trained = _train(spec, method, result, device, data_root, runs)
+            yield
         except Unavailable as error:
-            result.update(status="skipped", reason=str(error))
+            status, reason = "skipped", str(error)
         except loop.Diverged as error:
-            result.update(status="diverged", reason=str(error))
+            status, reason = "diverged", str(error)
         except loop.TimedOut as error:
-            result.update(status="timed_out", reason=str(error))
+            status, reason = "timed_out", str(error)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            result.update(status="out_of_memory", reason=str(error).splitlines()[0] if str(error) else "out of memory")
-    result["time"]["exclusive"] = exclusive
-    return trained
+            status, reason = "out_of_memory", str(error).splitlines()[0] if str(error) else "out of memory"
+        self.result.update(status=status, reason=reason)
+
+    def prepare(self) -> None:
+        """Load the task, measure a step on a model that is thrown away, and build what will be trained."""
+        spec, result = self.spec, self.result
+        occupied = torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else 0
+        with self.outcomes():
+            self.task = tasks.load(
+                spec["task"]["name"],
+                spec["task"]["settings"],
+                seed=spec["seed"],
+                dtype=getattr(torch, spec["dtype"]),
+                device=self.device,
+                data_root=self.data_root,
+            )
+            result.update(data=dict(self.task.data), floors=self.task.floors(), selection=dict(self.task.selection))
+            self.module = build.load_model_module(self.method.baseline)
+            self._adapt = _adaptation(self.module, spec, self.runs)
+            subject = self._trainee()
+            groups = build.parameter_groups(self.module, subject.model, spec["method"]["settings"])
+            result["parameters"] = measure.count_parameters(subject.model, groups)
+            describe = build.capability(self.module, "describe")
+            result["memory"] = _memory(subject, spec, self.device, occupied)
+            result["method_info"] = dict(describe(self.task.networks(subject.model)[0])) if describe else {}
+            self.build()
+
+    def build(self) -> None:
+        """Set up the training from its first step, with a newly initialised model."""
+        subject = self._trainee()
+        self._analyses = analysis.Analyses(self.module, subject.model, self.task, self.spec, self.device)
+        order = seeds.generator(self.spec["seed"], "order", self.device)
+        self.session = loop.Training(subject, self.spec["training"], order, self.device, self._analyses.observe)
+
+    def _trainee(self) -> loop.Trainee:
+        spec, module = self.spec, self.module
+        with seeds.seeded(spec["seed"], "initialisation"):
+            model = self.task.assemble(
+                lambda problem: build.build(self.method, spec["method"]["settings"], problem),
+                build.capability(module, "share"),
+            ).to(device=self.device, dtype=getattr(torch, spec["dtype"]))
+            self._adapt(model)
+        groups = build.parameter_groups(module, model, spec["method"]["settings"])
+        optimiser = loop.make_optimiser(groups, spec["training"])
+        hooks = {name: build.capability(module, name) for name in ("penalty", "after_step")}
+        return loop.Trainee(model, self.task, optimiser, **hooks)
+
+    def train(self) -> None:
+        """Train to the end, where nothing has ended the run before."""
+        if not self.going:
+            return
+        started = time.perf_counter()
+        with self.outcomes():
+            self.session.run()
+        self.conclude(time.perf_counter() - started, self.session.timer.summary())
+
+    def conclude(self, seconds: float, step_seconds: Mapping[str, float | None]) -> None:
+        """Enter what the training has shown, however it ended."""
+        history, result = self.session.history, self.result
+        result["time"].update(train_seconds=seconds, step_seconds=dict(step_seconds))
+        result.update(curve=history.curve, analyses=self._analyses.results)
+        if not self.going:
+            return
+        result["metrics"] = {
+            "last": history.last,
+            "selected": history.selected,
+            "legacy_best_on_test": history.legacy,
+        }
+        with self.outcomes():
+            self._analyses.finish()
+        self._trained = self.going
+
+    def record(self) -> dict[str, Any]:
+        """Return the record; leave the weights of the selected step where the spec says `keep`."""
+        if "keep" in self.spec:
+            trained = self.session.trainee.model if self._trained else None
+            self.result["artifacts"] = artifact.write(trained, self.result, artifact.path(self.runs, self.spec))
+        return self.result
 
 
 def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, Any]]:
@@ -77,56 +175,6 @@ def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, A
     if reason:
         result.update(status="skipped", reason=reason)
     return method, info, result
-
-
-def _train(
-    spec: Mapping[str, Any], method: Any, result: dict[str, Any], device: torch.device, data_root: Any, runs: Path
-) -> torch.nn.Module:
-    """Fill `result` as far as the run gets, so that a run that ends early keeps what it has shown."""
-    seed, training, dtype = spec["seed"], spec["training"], getattr(torch, spec["dtype"])
-    task = tasks.load(
-        spec["task"]["name"], spec["task"]["settings"], seed=seed, dtype=dtype, device=device, data_root=data_root
-    )
-    result.update(data=dict(task.data), floors=task.floors(), selection=dict(task.selection))
-    module = build.load_model_module(method.baseline)
-    adapt = _adaptation(module, spec, runs)
-
-    def trainee() -> loop.Trainee:
-        with seeds.seeded(seed, "initialisation"):
-            model = task.assemble(
-                lambda problem: build.build(method, spec["method"]["settings"], problem),
-                build.capability(module, "share"),
-            ).to(device=device, dtype=dtype)
-            adapt(model)
-        groups = build.parameter_groups(module, model, spec["method"]["settings"])
-        optimiser = loop.make_optimiser(groups, training)
-        hooks = {name: build.capability(module, name) for name in ("penalty", "after_step")}
-        return loop.Trainee(model, task, optimiser, **hooks)
-
-    subject = trainee()
-    groups = build.parameter_groups(module, subject.model, spec["method"]["settings"])
-    result["parameters"] = measure.count_parameters(subject.model, groups)
-    describe = build.capability(module, "describe")
-    result["memory"] = _memory(subject, spec, device)
-    result["method_info"] = dict(describe(task.networks(subject.model)[0])) if describe else {}
-    subject = trainee()
-    analyses = analysis.Analyses(module, subject.model, task, spec, device)
-    session = loop.Training(subject, training, seeds.generator(seed, "order", device), device, analyses.observe)
-    started = time.perf_counter()
-    try:
-        session.run()
-    finally:
-        result["time"].update(train_seconds=time.perf_counter() - started, step_seconds=session.timer.summary())
-        result.update(curve=session.history.curve, analyses=analyses.results)
-    history = session.history
-    result["metrics"] = {
-        "last": history.last,
-        "selected": history.selected,
-        "legacy_best_on_test": history.legacy,
-    }
-    analyses.finish()
-    result["status"] = "ok"
-    return subject.model
 
 
 def _adaptation(module: Any, spec: Mapping[str, Any], runs: Path) -> Callable[[torch.nn.Module], None]:
@@ -145,8 +193,11 @@ def _adaptation(module: Any, spec: Mapping[str, Any], runs: Path) -> Callable[[t
     return lambda model: adapt(model, state, source["adapt"])
 
 
-def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the memory of a training step and of an evaluation, on a model that is thrown away afterwards."""
+def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device, occupied: int = 0) -> dict[str, Any]:
+    """Return the memory of a training step and of an evaluation, on a model that is thrown away afterwards.
+
+    `occupied` are the bytes that other runs of this process hold on the device; they are not counted.
+    """
     generator = seeds.generator(spec["seed"], "measurement", device)
     batch = next(subject.task.batches(spec["training"]["batch_size"], generator))
     inputs = [part for part in tree_leaves(batch) if torch.is_tensor(part)]
@@ -160,9 +211,9 @@ def _memory(subject: loop.Trainee, spec: Mapping[str, Any], device: torch.device
         evaluated, _ = measure.cuda_peak(lambda: subject.task.evaluate(subject.model, "validation"), device)
     simulated = measure.simulated_peak(subject.model, subject.optimiser, lambda: subject.step(batch), inputs)
     return {
-        "peak_allocated_bytes": allocated,
-        "peak_reserved_bytes": reserved,
-        "eval_peak_allocated_bytes": evaluated,
+        "peak_allocated_bytes": allocated and allocated - occupied,
+        "peak_reserved_bytes": None if occupied else reserved,
+        "eval_peak_allocated_bytes": evaluated and evaluated - occupied,
         "resident_data_bytes": subject.task.resident_bytes(),
         **result,
         **simulated,
