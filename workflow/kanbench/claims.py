@@ -183,14 +183,14 @@ def _compared(claim: Mapping[str, Any], frame: pd.DataFrame) -> pd.DataFrame:
     """Return the pairs of a claim (for a threshold its runs) with `usable` and `complete`."""
     criterion = claim["criterion"]
     rows = of_experiments(frame, _experiments(claim))
-    for key, wanted in criterion.get("select", {}).items():
-        column = SHORT.get(key, key)
-        wanted = wanted if isinstance(wanted, list) else [wanted]
-        rows = rows[rows[column].isin(wanted)] if column in rows else rows.iloc[:0]
+    rows = _where(rows, criterion.get("select", {}))
     counted = criterion["metric"].startswith(COUNTED)
     method = _of(rows, criterion["method"]) if "method" in criterion else rows
+    method = _where(method, criterion.get("method_where", {}))
     # A threshold looks at single runs: each is paired with itself and only its own value is used.
     reference = _of(rows, criterion["reference"]) if "reference" in criterion else None
+    if reference is not None:
+        reference = _where(reference, criterion.get("reference_where", {}))
     compared = stats.pairs(
         method,
         reference,
@@ -201,6 +201,20 @@ def _compared(claim: Mapping[str, Any], frame: pd.DataFrame) -> pd.DataFrame:
     )
     compared["complete"] = compared["usable"] & np.isfinite(compared["value"] - compared["reference_value"])
     return compared
+
+
+def _where(rows: pd.DataFrame, wanted: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the rows whose columns have the wanted values; null stands for no value."""
+    for key, values in wanted.items():
+        column = SHORT.get(key, key)
+        values = values if isinstance(values, list) else [values]
+        if column not in rows:
+            rows = rows if values == [None] else rows.iloc[:0]
+        else:
+            rows = rows[
+                rows[column].isin([v for v in values if v is not None]) | (rows[column].isna() & (None in values))
+            ]
+    return rows
 
 
 def _of(rows: pd.DataFrame, names: str | list[str]) -> pd.DataFrame:
