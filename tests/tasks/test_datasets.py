@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ import torch
 from PIL import Image
 
 from kanbench import datasets, task, taskinfo
+from kanbench import pictures as picture_files
 from kanbench.errors import MissingData
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("KANBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
 
 COUNTS = {"train": 40, "t10k": 20}
 
@@ -152,11 +160,81 @@ def test_the_data_root_is_the_argument_then_the_variable_then_the_repository(tmp
 def test_every_source_lists_its_files_and_checksums(name):
     files = datasets.originals(datasets.SOURCES[name])
     assert len({file.path for file in files}) == len(files) >= 2
+    archive = datasets.SOURCES[name].archive
     for file in files:
         known = file.packed_md5 if file.may_be_packed else file.md5
-        assert len(known) == 32, file
+        assert known is None if archive else len(known) == 32, file
         assert file.may_be_packed == (not file.path.endswith(".gz") and "ubyte" in file.path)
     assert taskinfo.discover()[name].data == name
+
+
+@pytest.fixture
+def letters(monkeypatch, tmp_path):
+    """The archive of a small EMNIST with two images a letter for training and one for test."""
+    files = {}
+    for split, count in (("train", 52), ("test", 26)):
+        pixels = np.full((count, 28, 28), 7, dtype=np.uint8)
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", (np.arange(count) % 26 + 1).astype(np.uint8))):
+            files[f"emnist-letters-{split}-{kind}-ubyte"] = idx(array)
+    archive = tmp_path / "EMNIST/raw/gzip.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as content:
+        for name, data in files.items():
+            content.writestr(f"gzip/{name}.gz", gzip.compress(data))
+    loader = datasets._loader(datasets.SOURCES["emnist_letters"])
+    monkeypatch.setattr(loader, "md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    return archive, files
+
+
+def test_letters_are_numbered_from_zero_and_read_from_their_archive(letters, tmp_path):
+    found = datasets.read("emnist_letters", tmp_path)
+    assert found.labels.tolist() == [*range(26), *range(26), *range(26)]
+    assert (len(found.train), len(found.test), found.canonical) == (52, 26, True)
+    assert found.images.shape == (78, 1, 28, 28)
+    assert taskinfo.discover()["emnist_letters"].constants["classes"] == 26
+    subject = load("emnist_letters", tmp_path, validation_fraction=0.4)
+    assert subject.problem.outputs == 26
+    assert subject.splits["test"][1].unique().tolist() == list(range(26))
+
+
+def test_letters_unpacked_have_no_known_checksum(letters, tmp_path):
+    archive, files = letters
+    archive.unlink()
+    write(tmp_path, {f"EMNIST/raw/{name}": content for name, content in files.items()}, packed=True)
+    found = datasets.read("emnist_letters", tmp_path)
+    assert not found.canonical
+    assert (found.labels.min(), found.labels.max()) == (0, 25)
+
+
+def test_an_archive_that_is_not_the_original_is_named_with_its_checksum(letters, tmp_path, monkeypatch):
+    archive, _ = letters
+    loader = datasets._loader(datasets.SOURCES["emnist_letters"])
+    expected = loader.md5
+    archive.write_bytes(archive.read_bytes()[:-40])
+    with pytest.raises(MissingData) as caught:
+        datasets.read("emnist_letters", tmp_path)
+    assert f"{archive} is corrupt or not the original: the MD5 is " in str(caught.value)
+    assert f"expected MD5: {expected}" in str(caught.value)
+    assert "kanbench data emnist_letters --download" in str(caught.value)
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("gzip/other.gz", b"")
+    monkeypatch.setattr(loader, "md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    with pytest.raises(MissingData, match=r"emnist-letters-train-images-idx3-ubyte.gz is not in it"):
+        datasets.read("emnist_letters", tmp_path)
+
+
+def test_labels_beyond_the_classes_of_a_task_are_refused(small_mnist, tmp_path, monkeypatch):
+    name = "MNIST/raw/train-labels-idx1-ubyte"
+    small_mnist[name] = small_mnist[name].replace(b"\x09", b"\x0c")
+    monkeypatch.setitem(datasets.UNPACKED_MD5, name, hashlib.md5(small_mnist[name]).hexdigest())
+    write(tmp_path, small_mnist)
+    with pytest.raises(MissingData, match=r"mnist: found the labels \[12\], expected 0 to 9"):
+        load("mnist", tmp_path)
+
+
+def load(name, root, **settings):
+    settings = taskinfo.resolve(name, settings)
+    return task.load(name, settings, seed=0, dtype=torch.float32, device=torch.device("cpu"), data_root=root)
 
 
 def pictures(root, sizes=(8, 8), classes=("cat", "dog")):
@@ -177,6 +255,46 @@ def test_a_folder_of_images_is_read_and_is_not_canonical(tmp_path):
     assert found.labels.tolist() == [0] * 3 + [1] * 3 + [0] * 2 + [1] * 2
     assert (len(found.train), len(found.test), found.canonical) == (6, 4, False)
     assert found.images[4, :, 0, 0].tolist() == [10, 1, 200]
+
+
+def test_decoded_pictures_are_kept_until_a_file_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("KANBENCH_CACHE", str(tmp_path / "cache"))
+    folder = pictures(tmp_path)
+    first = datasets.read("cifar10", tmp_path)
+    (kept,) = (tmp_path / "cache").iterdir()
+    decode = picture_files._decode
+    monkeypatch.setattr(picture_files, "_decode", lambda *arguments: pytest.fail("decoded again"))
+    again = datasets.read("cifar10", tmp_path)
+    assert np.array_equal(again.images, first.images)
+    assert np.array_equal(again.labels, first.labels)
+    assert (len(again.train), again.canonical) == (6, False)
+    monkeypatch.setattr(picture_files, "_decode", decode)
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(folder / "train/dog/0000.png")
+    assert datasets.read("cifar10", tmp_path).images[3, :, 0, 0].tolist() == [1, 2, 3]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    kept.write_bytes(kept.read_bytes()[:100])
+    os.utime(folder / "train/dog/0000.png")
+    assert datasets.read("cifar10", tmp_path).images.shape == first.images.shape
+
+
+def test_a_damaged_cache_is_decoded_again_and_one_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.setenv("KANBENCH_CACHE", str(tmp_path / "cache"))
+    pictures(tmp_path)
+    first = datasets.read("cifar10", tmp_path)
+    (kept,) = (tmp_path / "cache").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    assert np.array_equal(datasets.read("cifar10", tmp_path).images, first.images)
+    assert kept.stat().st_size == len(whole)
+    monkeypatch.setenv("KANBENCH_CACHE", str(kept / "below a file"))
+    assert np.array_equal(datasets.read("cifar10", tmp_path).images, first.images)
+
+
+def test_a_folder_with_a_class_but_no_pictures_is_refused(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "cifar10-images" / split / "cat").mkdir(parents=True)
+    with pytest.raises(MissingData, match="expected files in train/<class>/ and test/<class>/"):
+        datasets.read("cifar10", tmp_path)
 
 
 def test_a_broken_image_is_named(tmp_path):

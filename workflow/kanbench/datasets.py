@@ -3,7 +3,8 @@
 A set is sought below the data root: the argument, else the environment variable KANBENCH_DATA, else `.data/` in
 the repository. Two forms are accepted. The original files lie where `torchvision.datasets` looks for them; those of
 the MNIST kind may be left packed (`.gz`): they are unpacked into a temporary folder, since the root may be read-only.
-A folder of images `<name>-images/{train,test}/<class>/*` will do too, but its pixels do not count as canonical.
+The letters of EMNIST may stay in the archive that holds them. A folder of images
+`<name>-images/{train,test}/<class>/*` will do too, but its pixels do not count as canonical (`kanbench.pictures`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from kanbench import paths
+from kanbench import paths, pictures
 from kanbench.errors import MissingData, nearest
 
 VARIABLE = "KANBENCH_DATA"
@@ -53,19 +55,30 @@ class Images:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: a class of `torchvision.datasets` and how it is told which split to read."""
+    """Where a data set comes from: a class of `torchvision.datasets` and how it is told which split to read.
+
+    `first_label` is the number of the first class in its files, `archive` the one file that holds them all.
+    """
 
     loader: str
     options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: {"train": {"train": True}, "test": {"train": False}}
     )
     mode: str = "L"
+    first_label: int = 0
+    archive: str | None = None
 
 
 SOURCES = {
     "mnist": Source("MNIST"),
     "fmnist": Source("FashionMNIST"),
     "kmnist": Source("KMNIST"),
+    "emnist_letters": Source(
+        "EMNIST",
+        {split: {"split": "letters", "train": split == "train"} for split in SPLITS},
+        first_label=1,  # the files count the letters from 1; the released MetaKAN code makes 37 classes of them
+        archive="EMNIST/raw/gzip.zip",
+    ),
     "cifar10": Source("CIFAR10", mode="RGB"),
     "cifar100": Source("CIFAR100", mode="RGB"),
     "svhn": Source("SVHN", {split: {"split": split} for split in SPLITS}, mode="RGB"),
@@ -111,13 +124,20 @@ def read(name: str, root: Path | None = None) -> Images:
     source, folder = _source(name), data_root(root)
     files = originals(source)
     absent = [file for file in files if _candidate(folder, file) is None]
+    if source.archive and (folder / source.archive).is_file():
+        with _unzipped(name, source, files, folder) as root:
+            return _read_originals(source, root, canonical=True)
     if not absent:
-        return _read_originals(name, source, files, folder)
-    pictures = folder / f"{name}-images"
-    if pictures.is_dir():
-        return _read_pictures(pictures, source.mode)
+        with _checked(name, files, folder) as (root, canonical):
+            return _read_originals(source, root, canonical)
+    place = folder / f"{name}-images"
+    if place.is_dir():
+        found = pictures.read(place, source.mode)
+        cut, count = found.train_count, len(found.labels)
+        return Images(found.images, found.labels, np.arange(cut), np.arange(cut, count), canonical=False)
     sought = [f"{folder / file.path}{'[.gz]' if file.may_be_packed else ''}" for file in absent]
-    sought.append(str(pictures / "{train,test}/<class>/*"))
+    sought += [str(folder / source.archive)] if source.archive else []
+    sought.append(str(place / "{train,test}/<class>/*"))
     raise MissingData(
         f"the data set '{name}' is not on disk. Not found:\n"
         + "".join(f"    {place}\n" for place in sought)
@@ -129,6 +149,12 @@ def read(name: str, root: Path | None = None) -> Images:
 def originals(source: Source) -> list[Original]:
     """Return the files that torchvision's class reads, with the checksums that it declares."""
     loader = _loader(source)
+    if source.archive:
+        stems = [f"emnist-{source.options[split]['split']}-{split}" for split in SPLITS]
+        kinds = ("images-idx3", "labels-idx1")
+        return [
+            Original(f"EMNIST/raw/{stem}-{kind}-ubyte", None, may_be_packed=True) for stem in stems for kind in kinds
+        ]
     if hasattr(loader, "split_list"):
         return [Original(loader.split_list[split][1], loader.split_list[split][2]) for split in SPLITS]
     if hasattr(loader, "train_list"):
@@ -174,17 +200,42 @@ def _candidate(folder: Path, file: Original) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _read_originals(name: str, source: Source, files: list[Original], folder: Path) -> Images:
-    """Read a set through torchvision once every file has its checksum."""
-    with _checked(name, files, folder) as (root, canonical):
-        parts = []
-        for split in SPLITS:
-            part = _loader(source)(root=str(root), download=False, **source.options[split])
-            labels = part.labels if hasattr(part, "labels") else part.targets
-            parts.append((_channels_first(np.asarray(part.data)), np.asarray(labels, dtype=np.int64)))
+def _read_originals(source: Source, root: Path, canonical: bool) -> Images:
+    """Read a set through torchvision from a root where every file has been checked."""
+    parts = []
+    for split in SPLITS:
+        part = _loader(source)(root=str(root), download=False, **source.options[split])
+        labels = part.labels if hasattr(part, "labels") else part.targets
+        numbers = np.asarray(labels, dtype=np.int64) - source.first_label
+        parts.append((_channels_first(np.asarray(part.data)), numbers))
     images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
     cut = len(parts[0][1])
     return Images(images, labels, np.arange(cut), np.arange(cut, len(labels)), canonical)
+
+
+@contextmanager
+def _unzipped(name: str, source: Source, files: list[Original], folder: Path) -> Iterator[Path]:
+    """Check an archive; yield a root with the files of the set unpacked from it.
+
+    Raises:
+        MissingData: its checksum is not that of the original, or it lacks a file.
+    """
+    archive, expected = folder / source.archive, _loader(source).md5
+    with archive.open("rb") as stream:
+        digest = hashlib.md5()
+        while block := stream.read(2**20):
+            digest.update(block)
+    if digest.hexdigest() != expected:
+        _refuse(name, archive, f"the MD5 is {digest.hexdigest()}", expected, folder)
+    with zipfile.ZipFile(archive) as content, tempfile.TemporaryDirectory(prefix="kanbench-") as temporary:
+        members = {Path(member).name: member for member in content.namelist()}
+        for file in files:
+            unpacked, member = Path(temporary, file.path), members.get(f"{Path(file.path).name}.gz")
+            if member is None:
+                _refuse(name, archive, f"{Path(file.path).name}.gz is not in it", expected, folder)
+            unpacked.parent.mkdir(parents=True, exist_ok=True)
+            unpacked.write_bytes(gzip.decompress(content.read(member)))
+        yield Path(temporary)
 
 
 @contextmanager
@@ -239,43 +290,6 @@ def _channels_first(images: np.ndarray) -> np.ndarray:
     if images.ndim == 3:
         return images[:, None]
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if images.shape[-1] == 3 else images
-
-
-def _read_pictures(folder: Path, mode: str) -> Images:
-    """Read `{train,test}/<class>/*`; classes are numbered in alphabetical order."""
-    classes = {split: _visible(folder / split) for split in SPLITS}
-    if not classes["train"] or [p.name for p in classes["train"]] != [p.name for p in classes["test"]]:
-        raise MissingData(
-            f"{folder} is not a folder of images: expected train/<class>/* and test/<class>/* with the same classes; "
-            f"found {len(classes['train'])} and {len(classes['test'])} of them"
-        )
-    images, labels, bounds = [], [], []
-    for split in SPLITS:
-        for label, pictures in enumerate(classes[split]):
-            found = [_picture(path, mode) for path in _visible(pictures)]
-            images += found
-            labels += [label] * len(found)
-        bounds.append(len(labels))
-    if len({image.shape for image in images}) != 1:
-        raise MissingData(f"the images of {folder} are not all of one size: {sorted({i.shape for i in images})}")
-    train, test = np.arange(bounds[0]), np.arange(bounds[0], bounds[1])
-    return Images(np.stack(images), np.array(labels, dtype=np.int64), train, test, canonical=False)
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
-
-
-def _picture(path: Path, mode: str) -> np.ndarray:
-    """Return one image of bytes, shape `(channels, height, width)`."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert(mode), dtype=np.uint8)
-    except OSError as error:
-        raise MissingData(f"{path} cannot be read as an image: {error}") from None
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _download(name: str, folder: Path) -> None:

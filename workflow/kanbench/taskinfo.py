@@ -84,9 +84,14 @@ def discover() -> Mapping[str, TaskInfo]:
         if not module.is_file():
             known = nearest(content["module"], sorted(entry.stem for entry in FOLDER.glob("[!_]*.py")))
             problems.append(Finding(label, "module", f"no file {paths.relative(module)}", known, "correct the name"))
+        further = [Path(__file__).with_name(source) for source in content.pop("sources", ())]
+        for source in further:
+            if not source.is_file():
+                known = "the name of a file beside taskinfo.py"
+                problems.append(Finding(label, "sources", f"no file {source.name}", known, "correct the name"))
         chosen = any("choices" in entry for entry in content["settings"].values())
         options = {"data": None, "constants": {}, **content, "limits": tuple(content.get("limits", ()))}
-        code = (path, module, FORMULAS) if chosen else (path, module)
+        code = (path, module, *further, FORMULAS) if chosen else (path, module, *further)
         found[path.stem] = TaskInfo(name=path.stem, code_files=code, **options)
     if problems:
         raise InvalidInput(problems)

@@ -28,6 +28,14 @@ def import_datasets():
     return torchvision.datasets
 
 
+def import_functional():
+    """Return `torchvision.transforms.v2.functional`."""
+    import_datasets()
+    from torchvision.transforms.v2 import functional
+
+    return functional
+
+
 def _declare() -> None:
     library = torch.library.Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS.values():

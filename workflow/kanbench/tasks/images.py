@@ -14,8 +14,31 @@ import torch
 from torch import Tensor, nn
 
 from kanbench import datasets, seeds
+from kanbench.augment import augment
 from kanbench.errors import Finding, InvalidInput, MissingData
 from kanbench.task import Problem, TensorTask, fingerprint
+
+HALF = 0.5
+"""Mean and deviation of the normalisation `half`, which maps [0, 1] to [-1, 1]."""
+
+
+class AugmentedTask(TensorTask):
+    """A task whose training batches are changed at random by a policy; evaluations see the images as they are.
+
+    The order of the batches is that of the task without a policy: the changes have a generator of their own, which
+    follows from the seed of the order.
+    """
+
+    def __init__(self, *arguments, policy, mean: Tensor, std: Tensor):
+        super().__init__(*arguments)
+        self.policy, self.mean, self.std = policy, mean, std
+
+    def batches(self, batch_size, generator):
+        seed = seeds.derive(generator.initial_seed(), "augmentation")
+        random = torch.Generator(device=generator.device).manual_seed(seed)
+        for inputs, targets in super().batches(batch_size, generator):
+            pixels = (inputs * self.std + self.mean).clamp_(0.0, 1.0)
+            yield augment(pixels, self.policy, random).sub_(self.mean).div_(self.std), targets
 
 
 def classification_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float]:
@@ -56,13 +79,21 @@ def load(info, settings, *, seed, dtype, device, data_root: Path | None = None) 
 
 
 def from_images(info, raw: datasets.Images, settings, *, seed: int, dtype: torch.dtype, device) -> TensorTask:
-    """Return the task on images that are in memory already."""
+    """Return the task on images that are in memory already.
+
+    Raises:
+        MissingData: a label is none of the classes of the task.
+    """
     constants = info.constants
+    outside = sorted(set(np.unique(raw.labels).tolist()) - set(range(constants["classes"])))
+    if outside:
+        raise MissingData(f"{info.name}: found the labels {outside}, expected 0 to {constants['classes'] - 1}")
     indices = split_indices(info, raw, settings, seed)
-    shape = (constants["channels"], *(settings.get("image_size", constants["size"]),) * 2)
+    shape = (constants["channels"], *(settings["image_size"],) * 2)
+    mean, std = moments(constants, settings["normalisation"], device)
     splits = {
         split: (
-            _normalised(raw.images[chosen], shape, constants, dtype, device),
+            _normalised(raw.images[chosen], shape, mean, std, dtype),
             torch.as_tensor(raw.labels[chosen]).to(device),
         )
         for split, chosen in indices.items()
@@ -75,7 +106,19 @@ def from_images(info, raw: datasets.Images, settings, *, seed: int, dtype: torch
     }
     problem = Problem(info.family, int(np.prod(shape)), constants["classes"], shape)
     floors = _floors(splits, constants["classes"])
-    return TensorTask(info, problem, splits, data, nn.functional.cross_entropy, classification_metrics, floors)
+    given = (info, problem, splits, data, nn.functional.cross_entropy, classification_metrics, floors)
+    chosen = settings.get("augmentation", "none")
+    if chosen == "none":
+        return TensorTask(*given)
+    policy = constants["augmentation"][chosen]
+    return AugmentedTask(*given, policy=policy, mean=mean.to(dtype), std=std.to(dtype))
+
+
+def moments(constants: Mapping[str, Any], normalisation: str, device) -> tuple[Tensor, Tensor]:
+    """Return the mean that is subtracted and the deviation that is divided by, `(1, channels, 1, 1)` in [0, 1]."""
+    half = normalisation == "half"
+    values = ([HALF] * constants["channels"] if half else constants[key] for key in ("mean", "std"))
+    return tuple(torch.tensor(value, device=device).view(1, -1, 1, 1) for value in values)
 
 
 def split_indices(info, raw: datasets.Images, settings: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
@@ -101,7 +144,7 @@ def _subset(info, key: str, settings: Mapping[str, Any], available: np.ndarray, 
     return np.sort(seeds.numpy_generator(seed, key).permutation(available)[:count])
 
 
-def _normalised(images: np.ndarray, shape: tuple[int, ...], constants: Mapping[str, Any], dtype, device) -> Tensor:
+def _normalised(images: np.ndarray, shape: tuple[int, ...], mean: Tensor, std: Tensor, dtype) -> Tensor:
     """Return images of bytes as `(n, *shape)`, resized where they have another size, normalised by channel.
 
     Raises:
@@ -109,8 +152,7 @@ def _normalised(images: np.ndarray, shape: tuple[int, ...], constants: Mapping[s
     """
     if images.shape[1] != shape[0]:
         raise MissingData(f"the images have {images.shape[1]} channels; expected {shape[0]}")
-    mean, std = (torch.tensor(constants[key], device=device).view(1, -1, 1, 1) for key in ("mean", "std"))
-    pixels = torch.as_tensor(images).to(device).float().div_(255.0)
+    pixels = torch.as_tensor(images).to(mean.device).float().div_(255.0)
     if pixels.shape[1:] != shape:
         pixels = nn.functional.interpolate(pixels, shape[1:], mode="bilinear", antialias=True).clamp_(0.0, 1.0)
     return pixels.sub_(mean).div_(std).to(dtype)
