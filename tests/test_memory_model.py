@@ -39,6 +39,9 @@ def predict(name: str, inputs: int, outputs: int, batch: int, device: str = "cpu
     return memory_model.predict(terms, problem, batch, device=device)
 
 
+PLAIN = ("mlp", "affine", "efficient_kan", "tiled_kan")
+OFFERING = {*PLAIN, "pykan", "metakan", "metakan_released"}
+"""Baselines that must have a closed form; the others may do without and are simulated."""
 SIZES = [  # decided by the splines, the weights, and the splines of a layer whose input needs a gradient
     (784, 128, {"hidden_width": 64, "depth": 1}, 5),
     (196, 128, {"hidden_width": 512, "depth": 2}, 5),
@@ -46,7 +49,7 @@ SIZES = [  # decided by the splines, the weights, and the splines of a layer who
 ]
 
 
-@pytest.mark.parametrize("name", ["mlp", "affine", "efficient_kan", "tiled_kan", "metakan_released-relu"])
+@pytest.mark.parametrize("name", [*PLAIN, "metakan_released-relu", "metakan_released-shared"])
 @pytest.mark.parametrize(("inputs", "batch", "sizes", "grid"), SIZES)
 def test_the_prediction_is_within_five_percent_of_the_simulation(name, inputs, batch, sizes, grid):
     known = {**sizes, "grid_size": grid}
@@ -81,7 +84,9 @@ def test_the_terms_count_the_trainable_numbers(name):
     if method.baseline.requires:
         pytest.importorskip(method.baseline.requires[0])
     module = build.load_model_module(method.baseline)
-    assert build.capability(module, "memory_terms") is not None
+    if build.capability(module, "memory_terms") is None:
+        assert method.baseline.name not in OFFERING
+        pytest.skip("offers no closed form")
     problem = Problem("classification", 12, 10)
     sizes = {"hidden_width": 6, "depth": 2, "prompt_dim": 2, "hidden_dim": 5, "num_clusters": 2, "grid_size": 4}
     settings = {key: sizes.get(key, value) for key, value in method.settings.items()}

@@ -1,4 +1,4 @@
-"""Gaussian radial basis functions plus SiLU (FastKAN; Li, 2024)."""
+"""Gaussian radial basis functions, by default plus SiLU (FastKAN; Li, 2024)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ class RBF(Basis):
     """``[exp(-((t - c_1)/h)^2) ... exp(-((t - c_n)/h)^2), SiLU(t)]``.
 
     The n = ``grid_size + spline_order`` centres are equally spaced over ``grid_range``, ends included, and h is their
-    distance. FastKAN also normalises a layer's input; put `torch.nn.LayerNorm` before the layer for that.
+    distance. FastKAN also normalises what the Gaussians see, but not the argument of SiLU, which ``base=False``
+    leaves out.
     """
 
     name = "rbf"
 
-    def __init__(self, grid_size: int, spline_order: int, grid_range: tuple[float, float]):
+    def __init__(self, grid_size: int, spline_order: int, grid_range: tuple[float, float], base: bool = True):
         self.grid_size, self.spline_order, self.grid_range = grid_size, spline_order, grid_range
+        self.base = base
         self.count = grid_size + spline_order
         self.spacing = (grid_range[1] - grid_range[0]) / (self.count - 1)
-        self.numbers = self.count + 1
+        self.numbers = self.count + base
         self.amplitude = (True,) * self.numbers
-        self.gains = (0.1,) * self.count + (1.0,)  # the functions start close to SiLU
+        self.gains = (0.1,) * self.count + (1.0,) * base  # the functions start close to SiLU
 
     def planes(self, x: Tensor) -> Tensor:
         centres = torch.linspace(*self.grid_range, self.count, dtype=x.dtype, device=x.device)
         distance = (x.unsqueeze(0) - centres.view(-1, *[1] * x.dim())) / self.spacing
-        return torch.cat([torch.exp(-distance * distance), nn.functional.silu(x).unsqueeze(0)])
+        planes = torch.exp(-distance * distance)
+        return torch.cat([planes, nn.functional.silu(x).unsqueeze(0)]) if self.base else planes
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "grid_size": self.grid_size, "spline_order": self.spline_order}
+        settings = {"grid_size": self.grid_size, "spline_order": self.spline_order, "base": self.base}
+        return {"name": self.name, **settings}
