@@ -74,7 +74,7 @@ class MetaEdges(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new prompts; the meta-learner, which other layers may share, is left alone."""
         if self.init == "scaled":
-            self.prompts.normal_()
+            self.prompts.normal_(std=self.fan_in**-0.5)
         else:
             rows = self.prompts.flatten(0, 1)
             self.prompts.normal_(std=(2 / sum(rows.shape)) ** 0.5)
@@ -94,6 +94,7 @@ class MetaEdges(nn.Module):
         if self.init == "scaled":
             scales = weight.new_tensor(self.scales())
             weight, bias = weight * scales.unsqueeze(1), bias * scales
+            hidden = hidden[0] * self.fan_in**0.5, hidden[1]
         return Generated(self.prompts, hidden, (weight, bias), self.meta_learner.activation)
 
     def numbers(self) -> Tensor:
