@@ -40,9 +40,11 @@ class DenseEdges(nn.Module):
 class MetaEdges(nn.Module):
     """Edge numbers generated from ``prompts (out, edges, prompt_dim)`` by a meta-learner.
 
-    Amplitudes are multiplied by the constant fan-in**-0.5 if the meta-learner was initialised "scaled" (prompts are
-    then standard normal in every layer, whatever its fan-in, and a meta-learner can serve layers of any width), and
-    used as they are if "released" (prompts are then Xavier-normal).
+    If the meta-learner M was initialised "scaled", the numbers of a prompt z are ``M(z / s)``, the amplitudes times s,
+    with the constant ``s = fan-in**-0.5``, and prompts start with the standard deviation s. M then meets standard
+    normal prompts in every layer, whatever its fan-in, so that it can serve layers of any width; and a step that an
+    optimiser takes in z moves an amplitude as far as the same step would move a dense weight. If "released", M(z) is
+    used as it is and prompts start Xavier-normal.
 
     With ``register=False`` the meta-learner is used but not listed among this module's children, for networks that
     hold it themselves, so that a state dict names it once.

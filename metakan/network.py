@@ -67,7 +67,7 @@ class KAN(_Network):
 class MetaKAN(_Network):
     """A Kolmogorov-Arnold network whose edge numbers are generated from prompts by shared meta-learners.
 
-    An edge function is ``phi_oi(t) = w_oi . b(t)`` with ``w_oi = s * M_c(z_oi)``: z the edge's prompt, M_c the
+    An edge function is ``phi_oi(t) = w_oi . b(t)`` with ``w_oi = s * M_c(z_oi / s)``: z the edge's prompt, M_c the
     meta-learner of the layer's cluster and s the constant fan-in**-0.5 (1 with ``init="released"``). See "Improving
     Memory Efficiency for Training KANs via Meta Learning" (MetaKAN, 2025).
 

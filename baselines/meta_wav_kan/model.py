@@ -5,9 +5,9 @@
 M is one meta-learner for all layers, ψ the Mexican hat, BN a batch normalisation that every layer has.
 
 `described`: M generates log(s), so that scales start around 1 and stay positive. The paper generates a scale and does
-not say how it is kept from 0; WavKAN's start at 1. `released`: M generates s itself from Xavier-normal numbers around
-0. The argument of ψ is then hundreds of scales away, where ψ and its derivative vanish, and the network stays near
-chance. The released code keeps a second weight an edge that no output depends on; it is left out here.
+not say how it is kept from 0; WavKAN's start at 1. `released`: M generates s itself, from Xavier-normal numbers around
+0. The argument of ψ is then many scales away from its centre, where ψ and its derivative vanish, and the network stays
+near chance. The released code keeps a second weight an edge that no output depends on; it is left out here.
 """
 
 from __future__ import annotations

@@ -34,5 +34,5 @@ class RBF(Basis):
         return torch.cat([planes, nn.functional.silu(x).unsqueeze(0)]) if self.base else planes
 
     def describe(self) -> dict[str, object]:
-        settings = {"grid_size": self.grid_size, "spline_order": self.spline_order, "base": self.base}
-        return {"name": self.name, **settings}
+        settings = {"name": self.name, "grid_size": self.grid_size, "spline_order": self.spline_order}
+        return settings if self.base else {**settings, "base": False}
