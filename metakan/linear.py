@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -43,10 +45,13 @@ class _Linear(nn.Module):
         """Return ``phi_oi(t)`` for points ``t (n,)`` as ``(out_features, in_features, n)``."""
         checks.points("edge_functions", t)
         numbers = self.numbers()
+        return self._functions(numbers.flatten(0, 1), t).view(*numbers.shape[:2], -1)
+
+    def _functions(self, numbers: Tensor, t: Tensor) -> Tensor:
+        """Return the functions of ``numbers (edges, n_b)`` at ``t (n,)`` as ``(edges, n)``."""
         if self.basis.linear:
             return numbers @ self.basis.features(t, dim=0)
-        singles = numbers.flatten(0, 1).unsqueeze(1)
-        return self.basis.edge_sum(t.unsqueeze(1), singles).t().view(*numbers.shape[:2], -1)
+        return self.basis.edge_sum(t.unsqueeze(1), numbers.unsqueeze(1)).t()
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, basis={self.basis.name!r}"
@@ -134,6 +139,12 @@ class MetaKANLinear(_Linear):
     @property
     def meta_learner(self) -> MetaLearner:
         return self.edges.meta_learner
+
+    def functions_of(self, prompts: Tensor, t: Tensor) -> Tensor:
+        """Return the functions that ``prompts (k, prompt_dim)`` stand for in this layer, at ``t (n,)``: ``(k, n)``."""
+        checks.points("functions_of", t)
+        source = replace(self.edges.source(), prompts=prompts)
+        return self._functions(source.numbers(), t)
 
     @torch.no_grad()
     def materialize(self) -> KANLinear:

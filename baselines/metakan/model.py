@@ -42,6 +42,18 @@ def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
     return torch.no_grad()(model[1].layers[layer].edge_functions)
 
 
+def along_prompts(model: nn.Module, layer: int, chosen: Tensor, points: Tensor) -> Tensor:
+    """Return the functions that prompts stand for in a layer: (prompts, prompt_dim), (n,) -> (prompts, n)."""
+    with torch.no_grad():
+        return model[1].layers[layer].functions_of(chosen, points)
+
+
+def dense_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
+    """Return a dense network with the same values, and its edge numbers (outputs, inputs, n_b), to be changed."""
+    dense = model[1].materialize()
+    return nn.Sequential(nn.Flatten(), dense), [layer.edges.weight for layer in dense.layers]
+
+
 def share(networks: list[nn.Module]) -> None:
     """Make all networks generate their numbers by the meta-learners of the first one, whatever their widths."""
     for network in networks[1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -21,6 +22,12 @@ def build(problem, settings) -> nn.Module:
 def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
     """Return the edge functions of a layer: points (n,) -> values (outputs, inputs, n)."""
     return torch.no_grad()(model[1].layers[layer].edge_functions)
+
+
+def dense_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
+    """Return a copy of the network and its edge numbers (outputs, inputs, n_b), to be changed."""
+    dense = copy.deepcopy(model)
+    return dense, [layer.edges.weight for layer in dense[1].layers]
 
 
 def to_pykan(model: nn.Module) -> nn.Module:

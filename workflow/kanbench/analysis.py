@@ -27,6 +27,7 @@ class Subject:
     Attributes:
         model: The model as it is at the moment; after training, the one chosen on validation.
         capabilities: The optional functions of the baseline's `model.py`, bound to `model`.
+        results: What the analysis at work has found so far, its `curve` included.
     """
 
     model: nn.Module
@@ -34,6 +35,7 @@ class Subject:
     spec: Mapping[str, Any]
     device: torch.device
     capabilities: Mapping[str, Callable] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a generator for one purpose of the run's seed, on the CPU."""
@@ -77,6 +79,7 @@ class Analyses:
                 self.results[name].update(found)
 
     def _call(self, name: str, function: Callable) -> dict[str, Any] | None:
+        self.subject.results = self.results[name]
         try:
             return function(self.subject, self.subject.spec["analyses"][name])
         except Skip as reason:

@@ -89,10 +89,10 @@ def load(info, settings, *, seed, dtype, device, data_root=None) -> TensorTask:
     data = {"name": f"feynman {settings['formula']}", "fingerprint": fingerprint(*raw), "canonical": True}
     data["kind"] = kind(formula)
     problem = Problem(info.family, inputs=len(bounds), outputs=1)
-    return TensorTask(info, problem, splits, data, nn.functional.mse_loss, metrics, _floors(splits, metrics))
+    return TensorTask(info, problem, splits, data, nn.functional.mse_loss, metrics, regression_floors(splits, metrics))
 
 
-def _floors(splits: Mapping[str, tuple[Tensor, Tensor]], metrics) -> dict[str, dict[str, float]]:
+def regression_floors(splits: Mapping[str, tuple[Tensor, Tensor]], metrics) -> dict[str, dict[str, float]]:
     """Return the test metrics of the best constant and the best affine fit of the training split."""
     inputs, targets = (part.double().cpu() for part in splits["train"])
     test_inputs, test_targets = (part.double().cpu() for part in splits["test"])
