@@ -82,7 +82,8 @@ class MetaKAN(_Network):
         clustering: see `metakan.assign_layers`.
         mode: "tiled" generates basis and numbers tile by tile and recomputes them in backward, keeping nothing larger
             than the layer's inputs; "materialized" is the plain definition in differentiable operations; "auto"
-            chooses by the bytes that the plain form would keep. ``mode_used`` says what ran.
+            chooses by the bytes that the plain form would keep, and takes the fused kernels of `metakan.engine.fused`
+            where a GPU and Triton are there. ``mode_used`` says what ran.
         init: "scaled" (the default) or "released"; see `metakan.MetaLearner.reset_parameters`.
         meta_learners: the meta-learners to use, one a cluster, e.g. from `metakan.load_meta_learner`; they are used,
             not copied, and stay trainable unless they were frozen. By default new ones are made.

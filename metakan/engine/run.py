@@ -9,6 +9,7 @@ from ..bases import Basis
 from .budget import PLAIN_BYTES, plain_bytes
 from .edgewise import edgewise
 from .factorised import factorisable, factorised
+from .fused import available, fused
 from .materialized import materialized
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
@@ -18,10 +19,10 @@ from .tiled import Setting, tiled
 def evaluate(
     x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution, mode: str
 ) -> tuple[Tensor, str]:
-    """Return the output and the form that gave it: "materialized", "tiled" or "factorised".
+    """Return the output and the form that gave it: "materialized", "tiled", "factorised" or "fused".
 
     A meta-learner without activation is factorised unless ``mode`` is "materialized". Otherwise "auto" means tiled
-    once the plain form would keep more than `PLAIN_BYTES`.
+    once the plain form would keep more than `PLAIN_BYTES`, or fused where a GPU can run that.
     """
     if mode != "materialized" and factorisable(source, basis, shape) and x.numel():  # nothing to share if empty
         return _eager(factorised, x, source, basis, shape), "factorised"
@@ -29,6 +30,8 @@ def evaluate(
         mode = "materialized"
     if mode == "materialized":
         return materialized(x, source.numbers(), basis, shape), mode
+    if mode == "auto" and available(x, source, basis, shape):
+        return _eager(fused, x, source, basis, shape), "fused"
     return _eager(tiled if basis.linear else edgewise, x, source, basis, shape), "tiled"
 
 

@@ -1,0 +1,106 @@
+"""The fused kernels: their cases in Triton's interpreter, compilation for GPUs that are not here, and runs on one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from metakan import MetaKAN, MetaKANLinear
+from metakan.engine.fused import available
+from metakan.engine.shape import FullyConnected
+
+pytest.importorskip("triton", reason="triton is not installed")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(command: list[str], **variables: str) -> subprocess.CompletedProcess:
+    """Run Python in a process of its own, where nothing has imported Triton yet."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"PYTHONPATH": str(ROOT), **variables}
+    return subprocess.run([sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True)
+
+
+def run_cases(**variables: str) -> None:
+    finished = run(["-m", "pytest", "-p", "no:cacheprovider", "tests/metakan/fused_cases.py"], **variables)
+    assert finished.returncode == 0, finished.stdout[-6000:]
+    assert int(re.search(r"(\d+) passed", finished.stdout)[1]) >= 28
+    assert "skipped" not in finished.stdout
+
+
+@pytest.mark.slow
+def test_the_cases_hold_in_the_interpreter():
+    run_cases(TRITON_INTERPRET="1", CUDA_VISIBLE_DEVICES="")
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_the_cases_hold_on_a_gpu():
+    run_cases()
+
+
+def test_on_a_processor_auto_never_takes_it():
+    layer = MetaKANLinear(3, 2)
+    assert not available(torch.rand(4, 3), layer.edges.source(), layer.basis, FullyConnected())
+    big = MetaKAN([300, 300])
+    big(torch.rand(64, 300))
+    assert big.mode_used == "tiled"
+
+
+COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from metakan.engine import triton_kernels
+from metakan.engine.fused import OPTIONS, Plan, kernel_constants
+
+kernel, arch = getattr(triton_kernels, sys.argv[1]), int(sys.argv[2])
+plan = (Plan.of_parameters if "parameter" in sys.argv[1] else Plan.of)(128, 9, 32)
+constants = kernel_constants(plan, 9, 3, 32, 1, "tf32x3")
+types = {arg: "constexpr" if arg in constants else "i32" if arg.isupper() else "*fp32" for arg in kernel.arg_names}
+places = {(kernel.arg_names.index(arg),): value for arg, value in constants.items()}
+compiled = triton.compile(
+    ASTSource(fn=kernel, signature=types, constexprs=places),
+    target=GPUTarget("cuda", arch, 32),
+    options=OPTIONS,
+)
+assert "mma" in compiled.asm["ptx"], "no tensor cores"
+print(compiled.metadata.shared, len(compiled.asm["cubin"]) > 0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["forward_kernel", "input_gradient_kernel", "parameter_gradient_kernel"])
+def test_the_kernels_compile_for_gpus_that_are_not_here(kernel):
+    finished = run(["-c", COMPILE, kernel, "90"])
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    shared, binary = finished.stdout.split()
+    assert binary == "True"
+    assert int(shared) <= 227 * 1024, "what a program of sm_90 may have"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("batch", [1, 128, 1000])
+def test_networks_on_a_gpu_take_it_and_agree_with_the_tiled_form(batch, dtype, capsys):
+    torch.manual_seed(0)
+    model = MetaKAN([784, 256, 256, 10]).cuda()
+    x, found = 1.5 * torch.randn(batch, 784, device="cuda"), []
+    for mode in ("auto", "tiled"):
+        for layer in model.layers[:2]:
+            layer.mode = mode
+        with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
+            y = model(x)
+        assert [layer.mode_used for layer in model.layers[:2]] == ["fused" if mode == "auto" else "tiled"] * 2
+        found.append([y.float(), *torch.autograd.grad(y.float().square().mean(), list(model.parameters()))])
+    limit = 1e-4 if dtype == torch.float32 else 3e-2
+    for a, b in zip(*found, strict=True):
+        assert ((a - b).norm() / b.norm()).item() < limit
+    assert capsys.readouterr().out == ""
