@@ -29,16 +29,16 @@ def subject_of(name: str = "metakan-relu", wanted: dict | None = None, **setting
 
 def test_prompt_statistics_are_what_they_are_called():
     even = np.linspace(0, 1, 11)[:, None]
-    found = prompts._statistics(even, {"resolution": 0.001})
+    found = prompts._statistics(even, 0.001)
     assert found["mean"] == pytest.approx(0.5)
     assert found["spread"] == pytest.approx(np.sqrt(0.1))
     assert found["nearest"] == pytest.approx(0.1)
     assert (found["effective_rank"], found["distinct"]) == (pytest.approx(1.0), 1.0)
     square = np.array([[x, y] for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
-    assert prompts._statistics(square, {"resolution": 0.001})["effective_rank"] == pytest.approx(2.0)
+    assert prompts._statistics(square, 0.001)["effective_rank"] == pytest.approx(2.0)
     same = np.repeat(even[:2], 5, axis=0)
-    assert prompts._statistics(same, {"resolution": 0.001})["distinct"] == pytest.approx(2 / 10)
-    assert prompts._statistics(np.zeros((4, 3)), {"resolution": 0.001})["effective_rank"] == pytest.approx(1.0)
+    assert prompts._statistics(same, 0.001)["distinct"] == pytest.approx(2 / 10)
+    assert prompts._statistics(np.zeros((4, 3)), 0.001)["effective_rank"] == pytest.approx(1.0)
 
 
 def test_a_collapse_raises_the_alarm_and_says_where():

@@ -14,7 +14,11 @@ ALARM_SPREAD, ALARM_DISTINCT = 0.1, 0.1
 
 def observe(subject, settings) -> dict:
     """Return the statistics of every layer's prompts at this moment."""
-    return {"layers": [_statistics(prompts, settings) for prompts in _layers(subject, settings)]}
+    layers = _layers(subject, settings)
+    curve = subject.results["curve"]
+    spreads = [layer["spread"] for layer in curve[0]["layers"]] if curve else [_spread(prompts) for prompts in layers]
+    cells = [settings["resolution"] * spread for spread in spreads]
+    return {"layers": [_statistics(prompts, cell) for prompts, cell in zip(layers, cells, strict=True)]}
 
 
 def finish(subject, settings) -> dict:
@@ -49,22 +53,27 @@ def _layers(subject, settings) -> list[np.ndarray]:
     return rows
 
 
-def _statistics(prompts: np.ndarray, settings) -> dict:
+def _spread(prompts: np.ndarray) -> float:
+    """Return the root of the mean variance of the coordinates."""
+    return float(np.sqrt(prompts.var(axis=0).mean()))
+
+
+def _statistics(prompts: np.ndarray, cell: float) -> dict:
     """Return mean, spread, effective rank, nearest-neighbour distance and share of distinct prompts of one layer.
 
-    spread: root of the mean variance of the coordinates. effective_rank: exp of the entropy of the normalised squared
-    singular values of the centred prompts (Roy and Vetterli 2007), 1 for scalar prompts. nearest: median distance to
-    the nearest other prompt. distinct: share that is left when prompts within `resolution` of a cell are one.
+    effective_rank: exp of the entropy of the normalised squared singular values of the centred prompts (Roy, Vetterli
+    2007), 1 for scalar prompts. nearest: median distance to the nearest other prompt. distinct: share that is left
+    when prompts that round to the same multiple of `cell` are one.
     """
     centred = prompts - prompts.mean(axis=0)
     energies = np.linalg.svd(centred, compute_uv=False) ** 2
     shares = energies[energies > 0] / energies.sum() if energies.sum() > 0 else np.ones(1)
     distances = cKDTree(prompts).query(prompts, k=2)[0][:, 1] if len(prompts) > 1 else np.zeros(1)
-    cells = np.unique(np.round(prompts / settings["resolution"]).astype(np.int64), axis=0)
+    different = np.unique(np.round(prompts / cell), axis=0) if cell > 0 else prompts[:1]
     return {
         "mean": float(prompts.mean()),
-        "spread": float(np.sqrt(prompts.var(axis=0).mean())),
+        "spread": _spread(prompts),
         "effective_rank": float(np.exp(-(shares * np.log(shares)).sum())),
         "nearest": float(np.median(distances)),
-        "distinct": len(cells) / len(prompts),
+        "distinct": len(different) / len(prompts),
     }

@@ -1,0 +1,71 @@
+"""Functional diversity: where generating the edge functions breaks
+
+Test error of MetaKAN over that of the dense KAN of equal widths and grid, against the number of different functions on
+the edges of the target network, by the shape of these functions. Median over paired seeds with its 95 % bootstrap
+interval, from six seeds on; below, the range. Lines are sizes of the meta-learner and of the prompts: remedies, at
+more parameters.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from kanbench import stats, style, table
+
+KIND = "figure"
+EXPERIMENTS = ["E13diversity"]
+CATEGORY = "Open questions"
+DISTINCT, SHAPE = "spec.task.settings.distinct", "spec.task.settings.shape"
+REMEDIES = ("hidden_dim", "prompt_dim")
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a shape, number of distinct functions, method and size: the paired ratio to the dense KAN."""
+    if DISTINCT not in records:
+        return pd.DataFrame()
+    dense, rows = records[records["method"] == "tiled_kan"], []
+    sizes = [f"spec.method.settings.{name}" for name in REMEDIES]
+    meta = records[records[sizes[0]].notna()]
+    for (shape, distinct, label, *size), runs in meta.groupby([SHAPE, DISTINCT, "label", *sizes], sort=True):
+        compared = stats.pairs(runs, dense, "error")
+        ratios = stats.log_ratios(compared)
+        middle, low, high, interval = table.spread(ratios[np.isfinite(ratios)], f"diversity {shape} {distinct} {size}")
+        usable = compared[compared["usable"]]
+        rows.append(
+            {
+                "shape": shape,
+                "distinct": int(distinct),
+                "line": f"{label}, hidden_dim {size[0]:g}, prompt_dim {size[1]:g}",
+                "ratio": math.exp(middle),
+                "low": math.exp(low),
+                "high": math.exp(high),
+                "interval": interval,
+                "n_pairs": len(usable),
+                "runs": " ".join(sorted({*usable["run"], *usable["reference_run"]})),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def draw(frame: pd.DataFrame):
+    """Draw a panel a shape."""
+    shapes, lines = sorted(frame["shape"].unique()), list(dict.fromkeys(frame["line"]))
+    figure, panels = style.grid_of_axes(len(shapes), columns=3, sharey=True, legend=0.3 + 0.18 * len(lines))
+    colours, markers = style.colours(lines), style.markers(lines)
+    for place, shape in zip(panels, shapes, strict=True):
+        inside = frame[(frame["shape"] == shape) & frame["ratio"].notna()]
+        for line, points in inside.groupby("line"):
+            points = points.sort_values("distinct")
+            place.fill_between(points["distinct"], points["low"], points["high"], color=colours[line], alpha=0.15)
+            place.plot(points["distinct"], points["ratio"], color=colours[line], marker=markers[line])
+        place.axhline(1, color="#555555", linestyle=":", linewidth=1)
+        style.logarithmic(place)
+        ticks = sorted(inside["distinct"].unique())
+        place.set_xticks(ticks, [str(tick) for tick in ticks])
+        place.set(xlabel="distinct edge functions", title=shape)
+    panels[0].set_ylabel("error ratio to the dense KAN")
+    style.method_legend(figure, lines, columns=1, line=True)
+    return figure
