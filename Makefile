@@ -58,6 +58,7 @@ format: install ## Rewrite the code in house style
 bench: install ## Speed and memory, measured side by side
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/data_loading.py
+	$(BIN)/python benchmarks/training_loop.py
 
 check-baseline: install ## Check the contract of baselines/NAME (all without NAME)
 	$(BIN)/python -m kanbench check-baseline $(NAME)

@@ -116,6 +116,25 @@ def test_killed_in_flight_the_same_command_resumes(run, study, tiny):
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items()), "finished runs are kept"
 
 
+def test_seeds_of_a_cell_train_together_and_rerun_together(run, study, tiny):
+    tiny["seeds"] = [0, 1]
+    tiny["experiments"]["E1"]["together"] = True
+    (study / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    together = r"train_together_[0-9a-f]{8}"
+    announced = dry(run, study, "--until", "collect")
+    assert len(set(re.findall(together, announced))) == 2, "one job a method"
+    assert planned(announced, "train") == 0
+    assert run(snakemake("--until", "collect"), study).returncode == 0
+    records = sorted((study / "results" / "tiny" / "runs").rglob("[!.]*.json"))
+    contents = [json.loads(path.read_text()) for path in records]
+    assert [content["time"]["together"] for content in contents] == [2, 2, 2, 2]
+    assert sorted(content["spec"]["seed"] for content in contents) == [0, 0, 1, 1]
+    assert "train_together" not in dry(run, study, "--until", "collect"), "nothing is left to do"
+    (study / "results" / "tiny" / "records.jsonl.gz").unlink()
+    next(path for path in records if "mlp" in path.as_posix()).unlink()
+    assert len(set(re.findall(together, dry(run, study, "--until", "collect")))) == 1, "a lost record brings its cell"
+
+
 def test_a_record_set_renders_without_torch_and_without_training(run, study):
     assert run(snakemake("--until", "collect"), study).returncode == 0
     reference = study / "results" / "reference"

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Run:
     label: str
     experiments: list[str] = field(default_factory=list)
     exclusive: bool = False
+    together: bool = False
 
     @property
     def text(self) -> str:
@@ -85,6 +87,27 @@ class Plan:
         """The pattern of the names of runs that measure a step and train nothing."""
         names = sorted(name for name, info in self.tasks.items() if info.profile)
         return f"(?:{'|'.join(names)})/.+"
+
+    @cached_property
+    def cells(self) -> dict[str, list[str]]:
+        """The names of runs to train together, by an identifier: of one cell, they differ in their seed only."""
+        found: dict[str, list[str]] = {}
+        for name, run in self.runs.items():
+            alone = run.exclusive or "keep" in run.spec or "source" in run.spec
+            if run.together and not alone:
+                cell = {**run.spec, "seed": None}
+                found.setdefault(spec_digest(canonical(cell)), []).append(name)
+        return {cell: names for cell, names in found.items() if len(names) > 1}
+
+    @property
+    def joined(self) -> str:
+        """The pattern of the names of runs that are trained together with others."""
+        return "|".join(sorted(re.escape(name) for names in self.cells.values() for name in names)) or NOTHING
+
+    def arguments(self, cell: str) -> str:
+        """Return the specs and outputs of `kanbench train` for the runs of a cell, quoted for a shell."""
+        pairs = (("--spec", self.runs[name].text, "--output", self.record(name)) for name in self.cells[cell])
+        return shlex.join(word for pair in pairs for word in pair)
 
     @property
     def kept(self) -> str:
@@ -213,6 +236,7 @@ class _Expansion:
         run = self.runs.setdefault(name := run_name(spec), Run(name, spec, label))
         if key not in run.experiments:
             run.experiments.append(key)
+        run.together |= experiment.get("together", False)
         run.exclusive |= experiment.get("exclusive", False) or self.tasks[spec["task"]["name"]].profile
 
     def _specs(self, key: str, experiment: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:

@@ -35,11 +35,11 @@ rule train:
     input:
         lambda wildcards: PLAN.inputs(wildcards.run),
     output:
-        f"{RESULTS}/runs/{{run}}.json",
+        record=f"{RESULTS}/runs/{{run}}.json",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     wildcard_constraints:
-        run=f"(?!{PLAN.profiled}|(?:{PLAN.kept})\\.json).+",
+        run=f"(?!{PLAN.profiled}|(?:{PLAN.kept}|{PLAN.joined})\\.json).+",
     conda:
         "../../environment.yml"
     threads: lambda wildcards: PLAN.threads(wildcards.run, workflow.cores)
@@ -49,17 +49,39 @@ rule train:
         spec=lambda wildcards: PLAN.runs[wildcards.run].text,
         flags=lambda wildcards: PLAN.flags(wildcards.run),
     shell:
-        "python -m kanbench train --spec {params.spec:q} --output {output[0]:q} --threads {threads} {params.flags} 2> {log:q}"
+        "python -m kanbench train --spec {params.spec:q} --output {output.record:q} --threads {threads} {params.flags} 2> {log:q}"
 
 
 use rule train as train_and_keep with:
     output:
-        f"{RESULTS}/runs/{{run}}.json",
-        f"{RESULTS}/runs/{{run}}.safetensors",
+        record=f"{RESULTS}/runs/{{run}}.json",
+        weights=f"{RESULTS}/runs/{{run}}.safetensors",
     log:
         f"{RESULTS}/logs/train_and_keep/{{run}}.log",
     wildcard_constraints:
         run=PLAN.kept,
+
+
+for CELL, NAMES in PLAN.cells.items():
+
+    rule:
+        name:
+            f"train_together_{CELL}"
+        input:
+            PLAN.inputs(NAMES[0]),
+        output:
+            [PLAN.record(name) for name in NAMES],
+        log:
+            f"{RESULTS}/logs/train_together/{CELL}.log",
+        conda:
+            "../../environment.yml"
+        resources:
+            gpu_slots=PLAN.gpu_slots(NAMES[0]),
+        params:
+            runs=PLAN.arguments(CELL),
+            flags=PLAN.flags(NAMES[0]),
+        shell:
+            "python -m kanbench train {params.runs} --threads {threads} {params.flags} 2> {log:q}"
 
 
 rule collect:
