@@ -15,9 +15,10 @@ Sums over inputs (forward) or outputs (gradient of the input) are split among pr
 leave multiprocessors idle; the parts, and the sums of the meta-learner's gradient that each program makes, are added
 up afterwards in a fixed order. There are no atomics: the same inputs give the same bits.
 
-Products of float32 take three TF32 products (as close as float32's own to 1e-6) unless
-``torch.set_float32_matmul_precision`` allows one. Under autocast the contraction is in bfloat16, everything else in
-float32. Higher derivatives come from the differentiable plain form, as in `tiled`.
+A product of float32 is three of TF32, whose error is about that of float32 itself, unless
+``torch.set_float32_matmul_precision`` allows a single one. Under autocast the contraction is in bfloat16, the
+meta-learner in TF32 and the rest in float32. Higher derivatives come from the differentiable plain form, as in
+`tiled`.
 
 ``METAKAN_FUSED=0`` in the environment, or ``mode="tiled"`` on a layer, keeps this form away.
 """
@@ -42,6 +43,8 @@ from .sources import Dense, Generated
 from .tiled import Setting, _differentiable_backward
 
 MOST_NUMBERS, MOST_HIDDEN, MOST_PROMPT = 128, 128, 8
+MOST_WIDTH = 2**16
+"""Inputs or outputs of a layer; a grid has no more than 65535 tiles in its second dimension."""
 PROGRAMS = 512
 """How many programs a kernel should have at least, a few for each multiprocessor of a large GPU."""
 OPTIONS = {"num_warps": 8, "num_stages": 1}
@@ -75,6 +78,7 @@ def expressible(source: Dense | Generated, basis: Basis, shape: FullyConnected |
         and basis.numbers <= MOST_NUMBERS
         and source.hidden[0].shape[0] <= MOST_HIDDEN
         and source.prompts.shape[2] <= MOST_PROMPT
+        and max(source.prompts.shape[:2]) < MOST_WIDTH
     )
 
 
