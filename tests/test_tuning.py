@@ -43,3 +43,19 @@ def test_every_method_gets_the_same_number_of_trials(tiny):
     assert len(counts) == 3
     rates = {run.spec["training"]["learning_rate"] for run in runs}
     assert len(rates) == 9
+
+
+def test_a_group_may_have_a_learning_rate_of_its_own(tiny, methods):
+    tiny["experiments"]["E1"].update(methods=["metakan-relu"], trials=5)
+    specs = [run.spec for run in plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values()]
+    for spec in specs:
+        drawn = tuning.draw(methods["metakan-relu"], spec["trial"])
+        assert spec["training"]["learning_rate"] == drawn["learning_rate"]
+        assert spec["training"]["groups"] == {
+            "meta_learners": {"learning_rate": drawn["meta_learners.learning_rate"]},
+        }
+        assert "meta_learners.learning_rate" not in spec["method"]["settings"]
+    assert len({spec["training"]["groups"]["meta_learners"]["learning_rate"] for spec in specs}) == 5
+    tiny["experiments"]["E1"]["training"]["optimiser"] = "lbfgs"
+    for run in plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values():
+        assert "groups" not in run.spec["training"]

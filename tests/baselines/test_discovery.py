@@ -314,3 +314,13 @@ def test_limits_between_settings_hold_and_name_settings(tmp_path, good):
     found = refused(tmp_path / "second", good)
     assert "hidden_width" in found["limits.1.setting"].expected
     assert "'kind'" in found["limits.1.when.knd"].expected
+
+
+def test_a_search_space_may_vary_the_learning_rate_of_a_declared_group(tmp_path, good):
+    good["groups"] = ["gates"]
+    good["search_space"] = {"gates.learning_rate": {"low": 0.001, "high": 0.1}}
+    found = baselines.discover(write(tmp_path / "first", good))["good"]
+    assert found.search_space == good["search_space"]
+    good["search_space"] = {"gate.learning_rate": {"low": 0.001, "high": 0.1}}
+    finding = refused(tmp_path / "second", good)["search_space.gate.learning_rate"]
+    assert "did you mean 'gates.learning_rate'?" in finding.expected

@@ -25,7 +25,7 @@ AXES = ("grid_size", "spline_order", "hidden_width", "depth", "prompt_dim", "hid
 AXIS_MINIMUM = {"depth": 0}
 """Least value of an axis that is written as a plain default; 1 for those not named here."""
 TRAINING_KNOBS = ("learning_rate", "weight_decay")
-"""What a search space may vary beside the settings."""
+"""What a search space may vary beside the settings, for all parameters or as `<group>.<knob>` for those of a group."""
 ARCHITECTURE = "fully_connected"
 """Architecture of a baseline, and of an experiment's `all`, that names none."""
 REST = "other"
@@ -261,7 +261,8 @@ class _Semantics:
         self._check_values("settings", {name: _default(entry) for name, entry in stated.items()})
 
     def _check_search_space(self) -> None:
-        known = [*self.settings, *TRAINING_KNOBS]
+        groups = [group for group in _list(self.content.get("groups")) if isinstance(group, str)]
+        known = [*self.settings, *TRAINING_KNOBS, *(f"{group}.{knob}" for group in groups for knob in TRAINING_KNOBS)]
         for name, choices in _mapping(self.content.get("search_space")).items():
             key = f"search_space.{name}"
             if name not in known:

@@ -207,3 +207,19 @@ def for_groups(training: Mapping[str, Any], groups: Sequence[str]) -> dict[str, 
     if not groups:
         top.update(kept.pop(REST, {}))
     return _tidy(top, kept)
+
+
+def with_knobs(training: Mapping[str, Any], knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return training settings with what a trial drew laid over them: `<knob>`, or `<group>.<knob>` for one group.
+
+    L-BFGS has one learning rate, so draws for a group do not reach it.
+    """
+    top = {name: value for name, value in training.items() if name != "groups"}
+    groups = {name: dict(entry) for name, entry in training.get("groups", {}).items()}
+    for name, value in knobs.items():
+        group, _, knob = name.rpartition(".")
+        if not group:
+            top[knob] = value
+        elif training["optimiser"] != "lbfgs":
+            groups.setdefault(group, {})[knob] = value
+    return _tidy(top, groups)

@@ -272,7 +272,7 @@ class _Expansion:
                             "variant": method.variant,
                             "settings": settings,
                         },
-                        "training": {**training, **knobs},
+                        "training": config.with_knobs(training, knobs),
                         "seed": seed,
                     }
                     for start in self._starts(spec, source):

@@ -27,7 +27,7 @@ def trials(
         return
     for trial in range(count):
         drawn = draw(method, trial)
-        knobs = {name: drawn.pop(name) for name in TRAINING_KNOBS if name in drawn}
+        knobs = {name: drawn.pop(name) for name in list(drawn) if name.rpartition(".")[2] in TRAINING_KNOBS}
         yield {"trial": trial, "configuration": "tuned"}, {**overrides, **drawn}, knobs
 
 
