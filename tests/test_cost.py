@@ -179,6 +179,7 @@ def test_memory_without_a_closed_form_is_scaled_from_records(tiny):
     size, source = peak(larger)
     assert size == pytest.approx(1000 * cost_memory.model_bytes(larger) / cost_memory.model_bytes(spec))
     assert source == cost_memory.RECORDS
+    assert peak({**larger, "device": "cuda"}) == (pytest.approx(size), cost_memory.RECORDS)
     assert cost_memory.estimator([], methods)(spec)[1] == cost_memory.GUESS
 
 

@@ -39,7 +39,7 @@ def test_the_released_function_fitting_decays_the_dense_kan_only(runs):
         specs = of(runs, "E1released", method)
         assert values(specs, "training", "schedule") == {"exponential"}
         assert values(specs, "training", "gamma") == {0.7}
-    generated = of(runs, "E1released", "metakan_released-relu")
+    generated = of(runs, "E1released", "metakan_released-shared")
     assert values(generated, "training", "schedule") == {"constant"}
     assert values(generated, "method", "settings", "hidden_dim") == {16}
     assert values(of(runs, "E1released"), "training", "optimiser") == {"lbfgs"}

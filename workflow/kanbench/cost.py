@@ -126,7 +126,7 @@ def features(info: taskinfo.TaskInfo, task: Mapping[str, Any]) -> tuple[int, int
     if "dimension" in task:
         return task["dimension"], 1, (0, 0)
     if "inputs" in task:
-        return task["inputs"], task["outputs"], (0, 0)
+        return task["inputs"], task.get("outputs", 1), (0, 0)
     if "channels" in info.constants:
         channels, side = info.constants["channels"], info.constants["size"]
         return channels * side * side, info.constants["classes"], (channels, side)
