@@ -115,7 +115,17 @@ def memory_terms(problem, settings, batch_size: int) -> dict | None:
     prompt, hidden, activation = (settings[name] for name in ("prompt_dim", "hidden_dim", "meta_activation"))
     pairs = list(zip(width[:-1], width[1:], strict=True))
     layers = [
-        Layer(inputs, outputs, batch_size, splines, prompt, hidden, activation, first=position == 0)
+        Layer(
+            inputs,
+            outputs,
+            batch_size,
+            splines,
+            prompt,
+            hidden,
+            activation,
+            first=position == 0,
+            spline_order=settings["spline_order"],
+        )
         for position, (inputs, outputs) in enumerate(pairs)
     ]
     per_layer = "per_layer" in (settings["num_clusters"], settings["clustering"])

@@ -46,7 +46,7 @@ def memory_terms(problem, settings, batch_size: int) -> dict | None:
         return None
     width, splines = problem.width(settings), settings["grid_size"] + settings["spline_order"]
     layers = [
-        Layer(inputs, outputs, batch_size, splines, first=position == 0)
+        Layer(inputs, outputs, batch_size, splines, first=position == 0, spline_order=settings["spline_order"])
         for position, (inputs, outputs) in enumerate(zip(width[:-1], width[1:], strict=True))
     ]
     return {

@@ -45,6 +45,10 @@ class Basis(ABC):
         """Return ``b(x)`` with the basis functions along a new dimension ``dim`` of size ``n_b``."""
         return self.planes(x).movedim(0, dim)
 
+    def at(self, x: Tensor, dim: int) -> Evaluation:
+        """Return the features of ``x`` along ``dim`` and the way back from their gradient, without a graph."""
+        return Evaluation(self, x, dim)
+
     def edge_sum(self, x: Tensor, numbers: Tensor) -> Tensor:
         """Return ``y (batch, out)`` from ``x (batch, in)`` and ``numbers (out, in, n_b)``, for non-linear families."""
         raise NotImplementedError(f"{type(self).__name__} is linear in its numbers")
@@ -59,6 +63,21 @@ class Basis(ABC):
             gain * fan_in**-0.5 if amplitude else gain
             for gain, amplitude in zip(self.gains, self.amplitude, strict=True)
         ]
+
+
+class Evaluation:
+    """A linear family at the points of one tile; nothing here is recorded by autograd."""
+
+    def __init__(self, basis: Basis, x: Tensor, dim: int):
+        self.basis, self.x, self.dim = basis, x, dim
+
+    def features(self) -> Tensor:
+        """Return ``b(x)`` with the basis functions along ``dim``."""
+        return self.basis.features(self.x, self.dim)
+
+    def pull(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of ``x`` from that of `features`, which is overwritten."""
+        return gradient.mul_(self.basis.slopes(self.x).movedim(0, self.dim)).sum(self.dim)
 
 
 class PolynomialBasis(Basis):

@@ -18,6 +18,8 @@ SPLINE_ARRAYS = 5
 """Arrays of spline values that the closed form of the B-splines holds at once."""
 SLOPE_ARRAYS = 6
 """The same for their derivatives."""
+MET = 3
+"""Elements a point and spline that it meets, of their powers and their places in the features (64-bit)."""
 LOCATED = 2
 """Elements an edge of a tile's scalar prompts and their segments, which are kept until the next tile replaces them."""
 LOOKUP = LOCATED + 4
@@ -36,6 +38,7 @@ class Layer:
     hidden_dim: int | None = None
     activation: str = "relu"
     first: bool = False
+    spline_order: int = 3
 
     @property
     def numbers(self) -> int:
@@ -118,16 +121,18 @@ def _tiled(layer: Layer) -> tuple[int, list[int]]:
         pulling = 3 * layer.hidden_dim + numbers
     width = tile_width(layer, each)
     part, edges = width * layer.batch, width * layer.outputs
+    met = layer.spline_order + 1  # splines that are not zero at a point
     remains = numbers * part + (numbers * learned + LOCATED * looked_up) * edges
     before = remains if width < layer.inputs else 0
     forward = [  # what the tile before left is dropped only when this one has replaced it
-        before + SPLINE_ARRAYS * splines * part,
+        before + (numbers + (MET + 2) * met) * part,
         numbers * part + generating * edges + (numbers * edges if before and learned else 0),
     ]
-    backward = [SPLINE_ARRAYS * splines * part, numbers * part + numbers * edges, (numbers + pulling) * edges]
+    backward = [(numbers + 2 * met) * part, numbers * part + numbers * edges, (numbers + pulling) * edges]
     if not layer.first:
-        backward += [numbers * part + numbers * edges, (numbers + SLOPE_ARRAYS * splines) * part]
+        backward += [numbers * part + numbers * edges, (numbers + 2 * met + 1) * part]
         backward.append(generating * edges)
+    backward = [MET * met * part + moment for moment in backward]
     standing = layer.parameter + 2 * layer.argument
     return layer.argument, [layer.argument + max(forward), standing + max(backward)]
 

@@ -48,7 +48,7 @@ class _Tiled(torch.autograd.Function):
         generator = make_generator(setting.source)
         y = shape.new_output(x, setting.source.parameter.shape[0])
         for start, stop in input_tiles(x, y, setting):
-            features = basis.features(x[:, start:stop], shape.feature_dim)
+            features = basis.at(x[:, start:stop], shape.feature_dim).features()
             numbers = generator.numbers(start * shape.taps, stop * shape.taps)
             shape.contract_into(y, features.to(dtype), numbers.to(dtype))
         return y.to(dtype)
@@ -71,9 +71,10 @@ def _backward(x: Tensor, setting: Setting, gradient: Tensor, needed: tuple[bool,
     learning = any(needed[2:])
     for start, stop in input_tiles(x, gradient, setting):
         part = x[:, start:stop]
+        point = basis.at(part, shape.feature_dim)
         edges = (start * shape.taps, stop * shape.taps)
         if learning:
-            features = basis.features(part, shape.feature_dim).to(dtype)
+            features = point.features().to(dtype)
             pulled = shape.numbers_gradient(gradient, features, edges[1] - edges[0], basis.numbers)
             del features
             generator.pull(*edges, pulled.to(x.dtype))
@@ -82,9 +83,9 @@ def _backward(x: Tensor, setting: Setting, gradient: Tensor, needed: tuple[bool,
             numbers = generator.numbers(*edges).to(dtype)
             pulled = shape.features_gradient(gradient, numbers, part, basis.numbers).to(x.dtype)
             del numbers
-            slopes = basis.slopes(part).movedim(0, shape.feature_dim)
-            x_gradient[:, start:stop] = pulled.mul_(slopes).sum(shape.feature_dim)
-            del pulled, slopes
+            x_gradient[:, start:stop] = point.pull(pulled)
+            del pulled
+        del point
     found = generator.gradients() if learning else (None,) * len(setting.source.tensors())
     return (x_gradient, None, *found)
 

@@ -1,0 +1,72 @@
+"""Uniform B-splines by their local support: a point meets only ``order + 1`` of them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def piece_coefficients(order: int) -> list[list[float]]:
+    r"""Return the polynomials of the splines that a knot interval meets, from left to right.
+
+    With :math:`s \in [0, 1)` the place inside the interval, spline ``r`` of the ``order + 1`` is
+    :math:`\sum_p c_{pr} s^p`: the piece of the cardinal B-spline :math:`N_k(s + k - r)` with
+    :math:`N_k(t) = \frac{1}{k!} \sum_j (-1)^j \binom{k+1}{j} (t - j)_+^k` (Schoenberg, 1946). Row ``p`` holds
+    ``c_p0 ... c_pk``; the sums are of integers and therefore exact.
+    """
+    rows = []
+    for power in range(order + 1):
+        row = []
+        for place in range(order, -1, -1):
+            terms = ((-1) ** j * math.comb(order + 1, j) * (place - j) ** (order - power) for j in range(place + 1))
+            row.append(math.comb(order, power) * sum(terms) / math.factorial(order))
+        rows.append(row)
+    return rows
+
+
+class LocalSplines:
+    """The ``count`` splines of degree ``order`` with knots ``start + spacing * i``, for i = 0, 1, ...
+
+    Cell 0 is all that lies left of the knots, cells 1 to ``count + order`` are the knot intervals, and the last cell is
+    all that lies right of them.
+    """
+
+    def __init__(self, count: int, order: int, start: float, spacing: float):
+        self.count, self.order, self.start, self.spacing = count, order, start, spacing
+        self.cells = count + order + 2
+        self._pieces = piece_coefficients(order)
+
+    def locate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cell of each point, ``int64``, and the powers 0 to ``order`` of its place in it.
+
+        Powers come first, ``(order + 1, *x.shape)``. Points that are not finite belong to an outer cell.
+        """
+        shift = torch.scalar_tensor(1 - self.start / self.spacing, dtype=x.dtype, device=x.device)
+        u = torch.add(shift, x, alpha=1 / self.spacing).clamp_(0.5, self.cells - 0.5)
+        cell = u.to(torch.int64).clamp_(0, self.cells - 1)  # again, for numbers that are not finite
+        powers = u.new_empty(self.order + 1, *u.shape)
+        powers[0] = 1
+        torch.frac(u, out=powers[1])
+        for power in range(2, self.order + 1):
+            torch.mul(powers[power - 1], powers[1], out=powers[power])
+        return cell, powers
+
+    def met(self, cell: Tensor) -> Tensor:
+        """Return which splines a cell meets, ``(*cell.shape, order + 1)``, ``count`` where there is none."""
+        first = torch.arange(self.cells, device=cell.device).unsqueeze(1) - self.order - 1
+        spline = first + torch.arange(self.order + 1, device=cell.device)
+        spline.masked_fill_((spline < 0) | (spline > self.count), self.count)
+        return spline.index_select(0, cell.flatten()).view(*cell.shape, self.order + 1)
+
+    def values(self, powers: Tensor, derivative: int = 0) -> Tensor:
+        """Return a derivative of the splines that the points meet, ``(order + 1, *points)``, from their powers."""
+        pieces = powers.new_tensor(self.derivative(derivative)).t()
+        return torch.mm(pieces, powers[: pieces.shape[1]].flatten(1)).view_as(powers)
+
+    def derivative(self, derivative: int) -> list[list[float]]:
+        """Return `piece_coefficients` of a derivative with respect to x."""
+        factor = self.spacing**-derivative
+        rows = self._pieces[derivative:] or [[0.0] * (self.order + 1)]
+        return [[math.perm(p + derivative, derivative) * factor * c for c in row] for p, row in enumerate(rows)]
