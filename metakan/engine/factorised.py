@@ -11,13 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..bases import Basis
-from .budget import MIB
+from .piecewise import blocks, make_functions
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
 from .tiled import Setting, gradients_of
-
-# Basis functions of one block of inputs should stay in a core's cache.
-BLOCK_BYTES = MIB
 
 
 def factorisable(source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> bool:
@@ -32,34 +29,30 @@ def _coefficients(source: Generated) -> Tensor:
     return torch.cat([(w2 @ w1).t(), (w2 @ b1 + b2).unsqueeze(0)])
 
 
-def _blocks(x: Tensor, count: int) -> list[tuple[int, int]]:
-    step = max(1024, BLOCK_BYTES // (count * x.element_size()))
-    return [(start, min(start + step, x.numel())) for start in range(0, x.numel(), step)]
-
-
-def _shared(x: Tensor, coefficients: Tensor, basis: Basis) -> Tensor:
-    """Return the shared functions of ``x``, ``(prompt_dim + 1, *x.shape)``, a block at a time."""
-    flat = x.reshape(-1)
-    result = x.new_empty(len(coefficients), flat.numel())
-    for start, stop in _blocks(flat, basis.numbers):
-        torch.mm(coefficients, basis.planes(flat[start:stop]), out=result[:, start:stop])
-    return result.view(-1, *x.shape)
+def _shared(x: Tensor, coefficients: Tensor, basis: Basis) -> tuple[Tensor, Tensor]:
+    """Return the functions of the prompts at ``x``, ``(prompt_dim, *x.shape)``, and the offset ``x.shape``."""
+    flat, functions = x.reshape(-1), make_functions(basis, coefficients)
+    shared = x.new_empty(len(coefficients) - 1, flat.numel())
+    offset = torch.empty_like(flat)
+    for start, stop in blocks(functions, flat.numel()):
+        values = functions.values(flat[start:stop])
+        shared[:, start:stop] = values[:-1]
+        offset[start:stop] = values[-1]
+    return shared.view(-1, *x.shape), offset.view_as(x)
 
 
 def _shared_backward(
     x: Tensor, coefficients: Tensor, basis: Basis, gradient: Tensor, wants_x: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """Return the gradients of ``x`` and of the coefficients from that of the shared functions."""
+    """Return the gradients of ``x`` and of the coefficients from that of the functions, offset last."""
     flat, gradient = x.reshape(-1), gradient.reshape(len(coefficients), -1)
+    functions = make_functions(basis, coefficients)
     x_gradient = torch.empty_like(flat) if wants_x else None
-    total = torch.zeros_like(coefficients)
-    for start, stop in _blocks(flat, basis.numbers):
-        part, pulled = flat[start:stop], gradient[:, start:stop]
-        total.addmm_(pulled, basis.planes(part).t())
-        if x_gradient is not None:
-            slopes = coefficients @ basis.slopes(part)
-            torch.sum(slopes.mul_(pulled), 0, out=x_gradient[start:stop])
-    return (x_gradient.view_as(x) if wants_x else None), total
+    for start, stop in blocks(functions, flat.numel()):
+        found = functions.pull(flat[start:stop], gradient[:, start:stop], wants_x)
+        if wants_x:
+            x_gradient[start:stop] = found
+    return (x_gradient.view_as(x) if wants_x else None), functions.gradients()
 
 
 def _merge(shared: Tensor) -> Tensor:
@@ -84,18 +77,19 @@ class _Factorised(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, setting, prompts, coefficients):
         ctx.setting = setting.bare()
-        ctx.save_for_backward(x, prompts, coefficients)
         dtype = setting.product_dtype
-        shared = _shared(x, coefficients, setting.basis).to(dtype)
-        return _mix(shared[:-1], shared[-1], prompts.to(dtype), setting.shape)
+        shared, offset = (part.to(dtype) for part in _shared(x, coefficients, setting.basis))
+        # One function is as large as the input, as the value of an MLP's activation is; more are evaluated again.
+        ctx.save_for_backward(x, prompts, coefficients, *([shared] if len(shared) == 1 else []))
+        return _mix(shared, offset, prompts.to(dtype), setting.shape)
 
     @staticmethod
     def backward(ctx, gradient):
-        x, prompts, coefficients = ctx.saved_tensors
+        x, prompts, coefficients, *kept = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
             if torch.is_grad_enabled():
                 return _differentiable_backward(ctx, x, prompts, coefficients, gradient.to(x.dtype))
-            return _backward(ctx, x, prompts, coefficients, gradient)
+            return _backward(ctx, x, prompts, coefficients, gradient, kept)
 
 
 def _differentiable_backward(ctx, x, prompts, coefficients, gradient):
@@ -105,10 +99,10 @@ def _differentiable_backward(ctx, x, prompts, coefficients, gradient):
         return gradients_of(y, (x, prompts, coefficients), gradient, ctx.needs_input_grad)
 
 
-def _backward(ctx, x, prompts, coefficients, gradient):
+def _backward(ctx, x, prompts, coefficients, gradient, kept):
     setting, size = ctx.setting, prompts.shape[2]
     shape, dtype = setting.shape, setting.product_dtype
-    merged = _merge(_shared(x, coefficients[:-1], setting.basis)).to(dtype)
+    merged = _merge(kept[0] if kept else _shared(x, coefficients, setting.basis)[0].to(dtype))
     pulled = x.new_empty(size + 1, *x.shape)
     if isinstance(shape, FullyConnected):
         prompts_gradient = (gradient.t() @ merged).view_as(prompts).to(prompts.dtype)

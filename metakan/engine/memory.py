@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import budget
-from .factorised import BLOCK_BYTES
+from .piecewise import BLOCK_POINTS, INDICATORS
 
 FLOAT = 4
 TWICE = ("silu", "gelu")
@@ -110,7 +110,7 @@ def _materialized(layer: Layer) -> tuple[int, list[int]]:
 
 def _tiled(layer: Layer) -> tuple[int, list[int]]:
     """A tile is a range of inputs: `part` elements of the input and `edges` edges. Only the layer's input is kept."""
-    numbers, splines, learned = layer.numbers, layer.splines, layer.hidden_dim is not None
+    numbers, learned = layer.numbers, layer.hidden_dim is not None
     looked_up = learned and layer.activation == "relu" and layer.prompt_dim == 1
     each, generating, pulling = 2 * numbers, numbers, 0  # elements an edge; dense numbers are copied out
     if looked_up:
@@ -147,15 +147,24 @@ def tile_width(layer: Layer, each: int) -> int:
 
 
 def _factorised(layer: Layer) -> tuple[int, list[int]]:
-    """Each prompt number and the offset share one function of the input; splines are formed a block at a time."""
-    size, prompt, splines = layer.size, layer.prompt_dim, layer.splines
-    block = min(size, max(1024, BLOCK_BYTES // (layer.numbers * FLOAT)))
-    shared = (prompt + 1) * size
-    merged = prompt * size if prompt > 1 else 0
-    arrays = SPLINE_ARRAYS if layer.first else SLOPE_ARRAYS
+    """Each prompt number and the offset share one function of the input; a block of points is evaluated at a time.
+
+    A scalar prompt's function is kept for backward, more are evaluated again.
+    """
+    size, prompt, met = layer.size, layer.prompt_dim, layer.spline_order + 1
+    block, functions = min(size, BLOCK_POINTS), prompt + 1
+    located = 2 + met  # an interval (64-bit) and powers
+    kept = size if prompt == 1 else 0
+    again = 0 if prompt == 1 else prompt * size
+    intervals = layer.splines + layer.spline_order
+    scratch = functions * met + (intervals if intervals + 2 <= INDICATORS else 0)  # stays between blocks
+    forward = functions * size + block * (located + functions * met + 1)
+    slopes = 0 if layer.first else functions * (met - 1) + 2
+    pulling = block * (located + max(scratch + (1 if layer.first else 2), slopes + (scratch if size > block else 0)))
+    standing = layer.argument + kept + layer.parameter
     moments = [
-        layer.argument + shared + max(block * SPLINE_ARRAYS * splines, merged),
-        layer.argument + prompt * size + shared + layer.parameter + prompt * size + merged,
-        2 * layer.argument + shared + layer.parameter + block * arrays * splines,
+        layer.argument + max(forward, functions * size + again),
+        standing + functions * size + prompt * size + again,
+        standing + functions * size + layer.argument + pulling,
     ]
-    return layer.argument, moments
+    return layer.argument + kept, moments
