@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kanbench import baselines, build, config, measure, plan, seeds
+from kanbench import baselines, build, config, measure, plan, seeds, task, taskinfo
 from kanbench.errors import InvalidInput
 from kanbench.task import Problem
 
@@ -113,3 +113,21 @@ def test_all_methods_of_an_experiment_are_those_of_its_architecture(tiny):
         run.spec["method"]["baseline"] for run in plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values()
     }
     assert names == {"cnn", "conv_kan", "meta_conv_kan"}
+
+
+def test_the_step_of_a_convolution_is_measured_on_images():
+    settings = taskinfo.resolve("step_cost_images", {"image_size": 8, "batch_size": 4})
+    subject = task.load("step_cost_images", settings, seed=0, dtype=torch.float32, device=torch.device("cpu"))
+    assert (subject.problem.input_shape, subject.problem.inputs) == ((3, 8, 8), 192)
+    inputs, targets = subject.splits["train"]
+    assert inputs.shape == (4, 3, 8, 8)
+    assert targets.max() < 10
+    assert made("cnn-plain", subject.problem, width_factor=0.125)(inputs).shape == (4, 10)
+
+
+def test_images_of_digits_reach_convolutions_in_their_shape_and_size():
+    settings = taskinfo.resolve("digits", {"image_size": 16, "train_samples": 64})
+    subject = task.load("digits", settings, seed=0, dtype=torch.float32, device=torch.device("cpu"))
+    assert subject.problem.input_shape == (1, 16, 16)
+    model = made("meta_conv_kan-gram", subject.problem, width_factor=0.125)
+    assert subject.loss(model, next(subject.batches(32, torch.Generator()))).isfinite()
