@@ -10,6 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 from kanbench import answers
+from kanbench.symbolic import runs
 from kanbench.table import Table
 
 KIND = "table"
@@ -23,13 +24,11 @@ LEADS = {
     "in part": "In part: some comparisons show worse formulas from MetaKAN, others do not.",
     "undecided": "Undecided: these runs neither show nor exclude worse formulas from MetaKAN.",
 }
-WAYS = {"isolated": "edge by edge", "in_context": "by the network's loss"}
-PREFIX = "analyses.symbolic"
 
 
 def data(records: pd.DataFrame) -> pd.DataFrame:
     """Return the one row of the answer; none without an analysed run."""
-    if f"{PREFIX}.status" not in records or not (records[f"{PREFIX}.status"] == "ok").any():
+    if runs.analysed(records).empty:
         return pd.DataFrame()
     found = answers.outcomes(records, family="symbolic", ids=("symbolic-selection",))
     compared = [outcome for outcome in found if outcome.id != "symbolic-selection"]
@@ -39,15 +38,15 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _facts(records: pd.DataFrame) -> list[str]:
-    analysed = records[records[f"{PREFIX}.status"] == "ok"]
+    analysed = runs.analysed(records)
     facts = []
-    for way, words in WAYS.items():
-        recovered = f"{PREFIX}.{way}.exact"
+    for way, words in runs.WAYS.items():
+        recovered = f"{runs.PREFIX}{way}.exact"
         facts += [
             f"Exact recovery, symbols chosen {words}: {answers.shares(analysed, recovered)}; MetaKAN against the KAN: "
             f"{answers.discordant(analysed, recovered, METHOD, REFERENCE)}.",
             f"Median R² of the formula against its network, {words}: "
-            f"{answers.medians(analysed, f'{PREFIX}.{way}.score_network')}.",
+            f"{answers.medians(analysed, f'{runs.PREFIX}{way}.score_network')}.",
         ]
     return facts
 

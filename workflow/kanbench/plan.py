@@ -181,7 +181,7 @@ def code_of(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[
     if key not in _CODE:
         files = {*baselines.code_files(methods[key[0]].baseline), *tasks[key[1]].code_files}
         files |= {Path(__file__).with_name(name) for name in HARNESS_CODE}
-        files |= {analyses.code_file(name) for name in analysed}
+        files |= {file for name in analysed for file in analyses.code_files(name)}
         _CODE[key] = sorted({paths.relative(Path(file)) for file in files})
     return _CODE[key]
 

@@ -24,7 +24,7 @@ SUFFIXES = {"figure": ("pdf", "png", "csv"), "table": ("csv", "md", "tex")}
 CONSTANTS = ("KIND", "EXPERIMENTS", "CATEGORY")
 CLAIMS_FILE = "claims.yaml"
 RENDERING = ("frame.py", "stats.py", "style.py", "table.py", "render.py")
-ANSWERING = ("answers.py", "claims.py")
+ANSWERING = ("claims.py",)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Recipe:
     """A figure or a table that can be rendered. `file` is its source, `caption` is without the title.
 
     Attributes:
-        answers: Whether it uses `kanbench.answers`, and so depends on the declared claims.
+        uses: Files of the harness that it imports; `kanbench.answers` brings the declared claims along.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Recipe:
     experiments: tuple[str, ...]
     category: str
     file: Path
-    answers: bool = False
+    uses: tuple[Path, ...] = ()
 
     @property
     def code_files(self) -> list[str]:
         """Return the files whose change makes the rendered files stale, relative to the repository."""
-        harness = [Path(__file__).with_name(name) for name in RENDERING + (ANSWERING if self.answers else ())]
-        harness += [folder() / CLAIMS_FILE] if self.answers else []
+        harness = [Path(__file__).with_name(name) for name in RENDERING]
+        harness += [file for file in self.uses if file not in harness]
         return [paths.relative(file) for file in (self.file, *harness)]
 
     def outputs(self, folder: str = "") -> list[str]:
@@ -109,13 +109,21 @@ def _read(file: Path) -> tuple[Recipe | None, list[Finding]]:
         experiments=tuple(constants["EXPERIMENTS"]),
         category=constants["CATEGORY"],
         file=file,
-        answers=_uses_answers(tree),
+        uses=tuple(_uses(tree)),
     ), []
 
 
-def _uses_answers(tree: ast.Module) -> bool:
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "kanbench"]
-    return any(alias.name == "answers" for node in imports for alias in node.names)
+def _uses(tree: ast.Module) -> Iterator[Path]:
+    package = Path(__file__).parent
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package.name:
+            place = package.joinpath(*node.module.split(".")[1:])
+            for file in [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]:
+                if file.is_file():
+                    yield file
+                if file.stem == "answers":
+                    yield from (package / name for name in ANSWERING)
+                    yield folder() / CLAIMS_FILE
 
 
 def _constants(tree: ast.Module) -> dict[str, object]:

@@ -65,6 +65,6 @@ def _fits(value: Any, default: Any) -> bool:
     return default is None or type(value) is type(default)
 
 
-def code_file(name: str) -> Path:
-    """Return the file of an analysis."""
-    return FOLDER / f"{name}.py"
+def code_files(name: str) -> list[Path]:
+    """Return the files of an analysis: its own, and those of the package of its name beside this one, if any."""
+    return [FOLDER / f"{name}.py", *sorted((FOLDER.parent / name).glob("*.py"))]

@@ -1,0 +1,62 @@
+"""Symbolic fidelity: what the formulas read off the networks are worth, against noise
+
+Above, symbols chosen edge by edge; below, by the network's loss. From left to right: R² of the formula against the
+truth on noise-free test points, R² against the trained network, operations of the formula. A marker is the median over
+targets and seeds, its bar the middle half; R² counts as 0 where no formula came out. Source: experiment E12.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kanbench import style
+from kanbench.symbolic import runs
+
+KIND = "figure"
+EXPERIMENTS = ["E12"]
+CATEGORY = "Open questions"
+MEASURES = {
+    "score_truth": "R² against the truth",
+    "score_network": "R² against the network",
+    "operations": "operations",
+}
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a method, noise level, way and measure: median, quartiles, number of runs."""
+    readings = runs.readings(records)
+    if readings.empty or not readings["analysed"].any():
+        return pd.DataFrame()
+    rows = []
+    for (way, noise, label), group in readings[readings["analysed"]].groupby(["way", "noise", "label"]):
+        for measure in MEASURES:
+            values = group[measure].dropna()
+            low, middle, high = values.quantile([0.25, 0.5, 0.75]) if len(values) else [float("nan")] * 3
+            row = {"way": way, "noise": noise, "label": label, "measure": measure, "median": middle}
+            row |= {"low": low, "high": high, "n": len(values), "n_targets": group["formula"].nunique()}
+            rows.append(row | {"runs": " ".join(sorted(group["run"]))})
+    return pd.DataFrame(rows)
+
+
+def draw(frame: pd.DataFrame):
+    """Draw one row of panels a way, one column a measure."""
+    labels, levels = sorted(frame["label"].unique()), sorted(frame["noise"].unique())
+    colours, markers = style.colours(labels), style.markers(labels)
+    ways = [way for way in runs.WAYS if way in set(frame["way"])]
+    figure, panels = style.grid_of_axes(len(ways) * len(MEASURES), columns=len(MEASURES), size=(2.6, 2.4))
+    places = [(way, measure) for way in ways for measure in MEASURES]
+    for axes, (way, measure) in zip(panels, places, strict=True):
+        shown = frame[(frame["way"] == way) & (frame["measure"] == measure)]
+        for position, label in enumerate(labels):
+            line = shown[shown["label"] == label].dropna(subset="median")
+            offset = 0.16 * (position - (len(labels) - 1) / 2)
+            x = [levels.index(noise) + offset for noise in line["noise"]]
+            spans = [line["median"] - line["low"], line["high"] - line["median"]]
+            axes.errorbar(x, line["median"], yerr=spans, color=colours[label], marker=markers[label], linestyle="")
+        axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+        axes.set(xlabel="noise on the training targets", ylabel=MEASURES[measure], xlim=(-0.5, len(levels) - 0.5))
+        axes.set_title(style.title(f"symbols chosen {runs.WAYS[way]}", inches=2.6))
+        if measure == "operations":
+            axes.set_ylim(bottom=0)
+    style.method_legend(figure, labels)
+    return figure
