@@ -1,0 +1,171 @@
+"""Tables, figures and the answer about symbolic fidelity, from invented records."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import pandas as pd
+import pytest
+from make_records import record, settings_of, spec_of
+
+from kanbench import frame as frames
+from kanbench import recipes, render
+from kanbench.symbolic import runs
+
+METHODS = ("tiled_kan", "metakan-relu")
+NOISES = (0.0, 0.1)
+SEEDS = range(8)
+CURVE = {
+    "edge": [0, 1, 0],
+    "symbol": "x^2",
+    "r2": 0.9987,
+    "t": [-1.0, 0.0, 1.0],
+    "learned": [1, 0, 1],
+    "fit": [1, 0, 1],
+}
+
+
+def reading(exact: bool, score: float, operations: int = 4) -> dict:
+    return {
+        "status": "ok",
+        "reason": None,
+        "formula": "1.0*x1*x2",
+        "snapped": "x1*x2" if exact else "1.1*x1*x2",
+        "equivalence": "exact" if exact else "different",
+        "exact": exact,
+        "r2_truth": score,
+        "r2_network": score,
+        "score_truth": score,
+        "score_network": score,
+        "equal_inside": exact,
+        "equal_outside": False,
+        "operations": operations,
+        "edge_r2_median": 0.99,
+        "edges": [[0, 1, 0, "x^2", 0.9987]],
+    }
+
+
+NOTHING = {
+    **{"status": "no formula", "reason": "prune: no edge is left", "formula": None, "equivalence": "different"},
+    **{"exact": False, "equal_inside": False, "equal_outside": False},
+    **{"r2_truth": None, "r2_network": None, "score_truth": 0.0, "score_network": 0.0},
+}
+
+
+def analysis(isolated: dict, in_context: dict) -> dict:
+    return {
+        **{"status": "ok", "reason": None, "curve": [], "edges_before": 6, "edges_after": 3, "curves": [CURVE]},
+        "isolated": isolated,
+        "in_context": in_context,
+    }
+
+
+def made(score_of) -> list[dict]:
+    """Return one record a method, noise and seed; `score_of(method, noise, seed)` gives exact and score."""
+    found = []
+    for method in METHODS:
+        for noise in NOISES:
+            for seed in SEEDS:
+                task_settings = {"formula": "product", "noise": noise}
+                spec = spec_of("feynman", task_settings, method, settings_of(method, 2, 1, 5, 8), seed)
+                entry = record(spec, ["E12"])
+                exact, score = score_of(method, noise, seed)
+                entry["analyses"] = {"symbolic": analysis(reading(exact, score), reading(True, 0.999, 3))}
+                found.append(entry)
+    return found
+
+
+def alike(method, noise, seed):
+    return seed < 6, 0.9 + 0.001 * seed - 0.1 * noise
+
+
+def worse(method, noise, seed):
+    return (False, 0.5 + 0.001 * seed) if method == "metakan-relu" else alike(method, noise, seed)
+
+
+@pytest.fixture
+def read():
+    def _read(name, records):
+        recipe = recipes.discover()[name]
+        module = recipe.load()
+        shown = module.data(frames.of_experiments(frames.to_frame(copy.deepcopy(records)), recipe.experiments))
+        return module, shown
+
+    return _read
+
+
+def test_the_table_counts_recovery_and_agreement_over_seeds(read):
+    records = made(alike)
+    records[0]["analyses"]["symbolic"]["isolated"] = NOTHING
+    records[1]["status"], records[1]["reason"] = "diverged", "not finite"
+    module, shown = read("table_symbolic", records)
+    assert len(shown) == 2 * 2 * 2
+    first = shown[(shown["label"] == "KAN, recomputed") & (shown["noise"] == 0) & (shown["way"] == "isolated")].iloc[0]
+    assert (first["exact"], first["n_analysed"], first["n_planned"]) == (4, 7, 8)
+    assert (first["same_formula"], first["commonest"]) == (4, "x1*x2")
+    assert first["status"] == "7 / 8 (1 diverged)"
+    assert first["reasons"] == "prune: no edge is left"
+    # Scores 0, 0.902 to 0.907: the median of seven is the fourth.
+    assert first["score_truth"] == pytest.approx(0.904)
+    table = module.rows(shown)
+    texts = [cell.text for cell in table.rows[list(shown.index).index(first.name)]]
+    assert texts[:7] == ["product", "0", "KAN, recomputed", "edge by edge", "4 / 7", "4 / 7", "0 / 7"]
+    assert "6 to 3" in texts
+
+
+def test_the_figure_shows_medians_by_noise_and_way(read):
+    module, shown = read("symbolic_fidelity", made(alike))
+    point = shown[(shown["way"] == "in_context") & (shown["measure"] == "operations") & (shown["noise"] == 0.1)]
+    assert point["median"].tolist() == [3.0, 3.0]
+    point = shown[(shown["way"] == "isolated") & (shown["measure"] == "score_truth") & (shown["noise"] == 0.1)]
+    assert point["median"].tolist() == pytest.approx([0.8935, 0.8935])
+    assert len(module.draw(shown).axes) == 6
+
+
+def test_edges_are_drawn_with_their_symbols(read):
+    module, shown = read("symbolic_edges", made(alike))
+    assert set(shown["edge"]) == {"1:2-1"}
+    assert shown.groupby("label").size().tolist() == [3, 3]
+    titles = [axes.get_title() for axes in module.draw(shown).axes]
+    assert titles == ["edge 1:2-1: x^2 (0.9987)"] * 2
+    bare = made(alike)
+    for entry in bare:
+        entry["analyses"]["symbolic"]["curves"] = []
+    assert read("symbolic_edges", bare)[1].empty
+
+
+def test_the_answer_turns_with_the_records(read):
+    _, held = read("answer_symbolic", made(alike))
+    assert held["verdict"].tolist() == ["holds"]
+    assert held["answer"].iloc[0].startswith("No: the formulas read off MetaKAN are not worse")
+    assert "KAN, recomputed 12 of 16 (75 %" in held["answer"].iloc[0]
+    _, lost = read("answer_symbolic", made(worse))
+    assert lost["verdict"].iloc[0] == "in part"  # the formulas chosen by the network's loss are equally good
+    assert "MetaKAN (ReLU) 0 of 16 (0 %" in lost["answer"].iloc[0]
+    assert "0 pairs gained and 12 lost of 16" in lost["answer"].iloc[0]
+    few = [entry for entry in made(worse) if entry["spec"]["seed"] < 2]
+    assert read("answer_symbolic", few)[1]["verdict"].tolist() == ["undecided"]
+
+
+def test_without_the_experiment_the_recipes_name_it(tmp_path, records):
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in records))
+    for name in ("table_symbolic", "answer_symbolic"):
+        csv, *_ = render.render(name, tmp_path / "records.jsonl", tmp_path)
+        assert "E12" in csv.read_text()
+    for name in ("symbolic_fidelity", "symbolic_edges"):
+        assert all(path.is_file() for path in render.render(name, tmp_path / "records.jsonl", tmp_path))
+
+
+def test_runs_without_the_analysis_stay_in_the_count(read):
+    records = made(alike)
+    skipped = records[0]["analyses"]["symbolic"] = {"status": "skipped", "reason": "no to_pykan", "curve": []}
+    rows = runs.readings(frames.to_frame(records))
+    assert len(rows) == 2 * len(records)
+    one = rows[rows["run"] == records[0]["run"]]
+    assert not one["analysed"].any()
+    assert one["exact"].isna().all()
+    assert skipped["reason"] == "no to_pykan"
+    assert runs.readings(pd.DataFrame({"run": ["a"]})).empty
+    assert math.isnan(one["score_truth"].iloc[0])
