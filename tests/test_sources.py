@@ -104,12 +104,12 @@ def test_a_baseline_that_cannot_adapt_is_skipped_with_the_reason(spec, tmp_path)
     assert result["reason"].startswith("no adapt")
 
 
-def test_analyses_are_filled_in_or_say_what_is_missing(transfer, spec):
+def test_analyses_are_filled_in_or_say_what_is_missing(transfer, spec, tmp_path):
     for run in expand(transfer).runs.values():
         if run.experiments == ["E10source"]:
             source = run.spec
     settings = {"points": 5, "edges": 3}
-    result = train.run({**source, "keep": "model", "analyses": {"edge_functions": settings}})
+    result = train.run({**source, "analyses": {"edge_functions": settings}}, runs=tmp_path)
     found = result["analyses"]["edge_functions"]
     assert (found["status"], found["reason"], found["curve"]) == ("ok", None, [])
     assert found["layers"][0]["t"] == [-1.0, -0.5, 0.0, 0.5, 1.0]
