@@ -29,6 +29,17 @@ def test_a_method_that_ignores_an_axis_is_not_run_twice(tiny):
     assert counts == {"mlp": 2, "affine": 1, "efficient_kan": 6}
 
 
+def test_a_method_can_be_left_out_of_all(tiny):
+    tiny["experiments"]["E1"]["methods"] = ["all"]
+    everyone = {run.spec["method"]["name"] for run in expand(tiny).runs.values()}
+    tiny["experiments"]["E1"]["methods"] = [{"name": "all", "except": ["pykan", "metakan-linear"]}]
+    chosen = {run.spec["method"]["name"] for run in expand(tiny).runs.values()}
+    assert everyone - chosen == {"pykan-default", "pykan-fast", "metakan-linear"}
+    tiny["experiments"]["E1"]["methods"][0]["except"] = ["pikan"]
+    with pytest.raises(InvalidInput, match="did you mean 'pykan'"):
+        expand(tiny)
+
+
 def test_equal_runs_of_two_experiments_are_one_run(tiny):
     tiny["experiments"]["E2"] = dict(tiny["experiments"]["E1"], title="the same again", exclusive=True)
     runs = expand(tiny).runs

@@ -328,7 +328,11 @@ class _Expansion:
             for name in {group for each in trainings for group in each.get("groups", {})} - {*self.groups}:
                 self._unknown(f"{place}.training.groups.{name}", "parameter group", name, self.groups)
             source = entry.get("source", experiment.get("source"))
-            for method in self._matching(entry["name"], place, experiment.get("architecture", baselines.ARCHITECTURE)):
+            architecture = experiment.get("architecture", baselines.ARCHITECTURE)
+            left_out = {m.name for name in entry.get("except", []) for m in self._matching(name, place, architecture)}
+            for method in self._matching(entry["name"], place, architecture):
+                if method.name in left_out:
+                    continue
                 axes = {k: v for k, v in experiment.get("axes", {}).items() if k in method.axes}
                 choices = list(config.combinations({**axes, **entry.get("settings", {})}))
                 fitting = [config.for_groups(training, method.baseline.groups) for training in trainings]
