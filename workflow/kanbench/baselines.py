@@ -132,6 +132,14 @@ def discover(folder: Path | None = None) -> dict[str, Baseline]:
     return dict(found)
 
 
+def find(name: str) -> Baseline | None:
+    """Return one baseline of the suite without reading the others; None where there is none, or something is wrong."""
+    path = paths.root() / "baselines" / name
+    if path in _candidates(path.parent) and _FOUND.get(path, (None,))[0] != _state(path):
+        _FOUND[path] = (_state(path), {name: read(path)[0]})
+    return _FOUND[path][1][name] if path in _FOUND else None
+
+
 def _candidates(folder: Path) -> Iterator[Path]:
     """Yield the folders that are, or seem meant to be, a baseline."""
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -197,9 +197,9 @@ def _read_spec(given: str, profiled: bool) -> dict:
         step = "copy a spec from `python -m kanbench plan --json`"
         raise InvalidInput([Finding("--spec", "", str(error), "one JSON document", step)]) from None
     problems = [f for f in schema.findings({"spec": spec}, "record", "--spec") if f.key.startswith("spec")]
-    methods = sorted(m for b in baselines.discover().values() for m in b.methods)
-    if not problems and spec["method"]["name"] not in methods:
-        name = spec["method"]["name"]
+    own = None if problems else baselines.find(spec["method"]["baseline"])
+    if not problems and (own is None or spec["method"]["name"] not in own.methods):
+        name, methods = spec["method"]["name"], sorted(m for b in baselines.discover().values() for m in b.methods)
         problems.append(Finding("--spec", "method.name", name, nearest(name, methods), "correct the name"))
     if not problems and spec["task"]["name"] not in taskinfo.discover():
         name = spec["task"]["name"]

@@ -167,7 +167,7 @@ class Attempt:
 
 def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, Any]]:
     """Return method, task and blank record; the record says `skipped` where the method declines the family."""
-    methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
+    methods = baselines.find(spec["method"]["baseline"]).methods
     method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
     result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
     result["code"] = provenance.code(code_of(spec, methods, taskinfo.discover()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,18 @@ EXPONENTIAL = (sympy.exp, sympy.log, sympy.tanh)
 
 def _expression(formula: Mapping[str, Any]) -> tuple[list[sympy.Symbol], sympy.Expr]:
     """Return the variables, in the order of the inputs, and the expression."""
-    symbols = [sympy.Symbol(name) for name in formula["variables"]]
-    return symbols, sympy.sympify(formula["expression"], locals={symbol.name: symbol for symbol in symbols})
+    return _parse(formula["expression"], tuple(formula["variables"]))
+
+
+@functools.cache
+def _parse(expression: str, names: tuple[str, ...]) -> tuple[list[sympy.Symbol], sympy.Expr]:
+    symbols = [sympy.Symbol(name) for name in names]
+    return symbols, sympy.sympify(expression, locals={symbol.name: symbol for symbol in symbols})
+
+
+@functools.cache
+def _function(expression: str, names: tuple[str, ...]) -> Callable[..., Any]:
+    return sympy.lambdify(*_parse(expression, names), modules="numpy")
 
 
 @functools.cache
@@ -46,8 +56,7 @@ def kind(formula: Mapping[str, Any]) -> str:
 
 def target(formula: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
     """Return the values, shape `(points,)`, of a formula at `points`, shape `(points, variables)`, in float64."""
-    symbols, expression = _expression(formula)
-    values = sympy.lambdify(symbols, expression, modules="numpy")(*points.T)
+    values = _function(formula["expression"], tuple(formula["variables"]))(*points.T)
     return np.broadcast_to(np.asarray(values, dtype=np.float64), len(points)).copy()
 
 
