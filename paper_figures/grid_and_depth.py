@@ -1,6 +1,6 @@
 """Error against grid size at several depths
 
-The geometric mean over tasks of the test error, per seed; line and band are its median and spread over seeds (bootstrap
+The geometric mean over tasks of the test error, per seed; line and band are its median and spread over seeds (95 %
 interval from six seeds on, below that the range). Methods without a grid are dashed lines. The points of a line hold
 the same tasks: those on which the method has an ok run at every grid size where it has any.
 """

@@ -1,6 +1,6 @@
 """Summary of all cells
 
-Median over seeds of the test metric at the step chosen on validation. Square brackets: 95 % bootstrap interval of the
+Median over seeds of the test metric at the step chosen on validation. Square brackets: 95 % interval of the
 median, from six seeds on; round brackets: the range over fewer seeds. Memory is the simulated peak of a training
 step. Rows named 'floor' are trivial predictors that a method should beat. A cell without an ok run shows what became
 of its runs.

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from kanbench import frame as frames
-from kanbench import stats
+from kanbench import power, stats
 
 
 def rows(*entries, method="a", **more):
@@ -152,27 +152,66 @@ def test_coverage_is_within_two_points_of_nominal_at_moderate_size():
     assert coverage(lambda rng: rng.gamma(4.0, size=60), 4.0, mean) == pytest.approx(0.95, abs=0.02)
 
 
-def test_the_interval_of_few_values_keeps_its_level():
-    def small(values, rng):
+@pytest.mark.parametrize("size", [8, 9, 11, 13, 16, 21, 25, 30, 31])
+@pytest.mark.parametrize("draw", [np.random.Generator.normal, np.random.Generator.lognormal], ids=["normal", "skewed"])
+def test_the_printed_interval_is_within_two_points_of_nominal_at_every_size(size, draw):
+    truth = 1.0 if draw is np.random.Generator.lognormal else 0.0  # medians of the standard forms
+
+    def interval(values, rng):
         return stats.median_interval(values, rng)
 
-    for size in (6, 7, 12):
-        found = coverage(lambda rng, size=size: rng.exponential(size=size), math.log(2), small, simulations=400)
-        assert found >= 0.93, size
+    simulations = 4000 if size < stats.MODERATE else 1000
+    found = coverage(lambda rng: draw(rng, size=size), truth, interval, simulations=simulations)
+    noise = 2.5 * math.sqrt(0.95 * 0.05 / simulations)
+    assert found == pytest.approx(0.95, abs=0.02 + (noise if size >= stats.MODERATE else 0))
 
 
-def test_order_statistics_are_the_tabulated_ones():
-    # Tables of the sign test: 6 values the range, 10 values the 2nd and 9th, 20 values the 6th and 15th.
+def test_order_statistics_are_the_tabulated_ones_between_which_they_interpolate():
+    # Tables of the sign test at 95 %: 8 values the 1st, 10 values the 2nd and 9th, 20 values the 6th and 15th; the next
+    # pair inside falls short of the level.
     for size, rank in ((6, 1), (8, 1), (9, 2), (10, 2), (20, 6)):
-        assert stats.order_statistics_interval(np.arange(1.0, size + 1)) == (rank, size + 1 - rank)
+        low, high = stats.order_statistics_interval(np.arange(1.0, size + 1))
+        assert rank <= low < rank + 1
+        assert low + high == pytest.approx(size + 1)
+    # By hand for n = 10: coverage 0.97852 of (2, 9) and 0.89062 of (3, 8); I = 0.32444; lambda = 8 I / (2 + 6 I).
+    share = (0.978515625 - 0.95) / (0.978515625 - 0.890625)
+    weight = 8 * share / (2 + 6 * share)
+    assert stats.order_statistics_interval(np.arange(1.0, 11))[0] == pytest.approx(2 + weight)
+    # At 1 - 2 / 2^6 the range of six values is exact, and nothing is interpolated.
+    assert stats.order_statistics_interval(np.arange(1.0, 7), level=1 - 2 / 2**6) == (1.0, 6.0)
+    assert stats.order_statistics_interval([3.0, 1.0]) == (1.0, 3.0)
 
 
-def test_wilcoxon_matches_the_exact_distribution():
-    assert stats.wilcoxon([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == pytest.approx(2 / 2**6)
-    assert stats.wilcoxon([1.0, 2.0, 3.0, 4.0, 5.0, math.inf]) == pytest.approx(2 / 2**6)
-    assert stats.wilcoxon([0.0, 0.0]) == stats.wilcoxon([]) == 1.0
-    values = np.random.default_rng(0).normal(0.3, 1, size=30)
-    assert stats.wilcoxon(values) == pytest.approx(scipy_stats.wilcoxon(values, zero_method="pratt").pvalue)
+def test_an_infinite_end_is_not_interpolated():
+    values = [-math.inf, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, math.inf]
+    assert stats.order_statistics_interval(values) == (-math.inf, math.inf)
+    assert stats.order_statistics_interval(values[:-1] + [6.5])[0] == -math.inf
+    assert 8.0 < stats.order_statistics_interval([*values[1:], 7.0, 8.0, 9.0])[1] < 9.0  # the outermost is left out
+
+
+def test_the_signed_rank_test_is_exact():
+    assert stats.signed_rank([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == pytest.approx(2 / 2**6)
+    assert stats.signed_rank([1.0, 2.0, 3.0, 4.0, 5.0, math.inf], "greater") == pytest.approx(1 / 2**6)
+    assert stats.signed_rank([0.0, 0.0]) == stats.signed_rank([]) == 1.0
+    for size in (6, 11, 30):
+        values = np.random.default_rng(size).normal(0.3, 1, size=size)
+        for alternative in ("two-sided", "less", "greater"):
+            expected = scipy_stats.wilcoxon(values, alternative=alternative, method="exact").pvalue
+            assert stats.signed_rank(values, alternative) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+def test_ties_and_zeros_have_their_permutation_distribution(alternative):
+    values = np.array([1, 1, -1, 2, 2, 3, 0, 0, -3, 4.0])
+    every = scipy_stats.PermutationMethod(n_resamples=10**5)  # exceeds 2^10: all of them
+    expected = scipy_stats.wilcoxon(values, alternative=alternative, zero_method="pratt", method=every).pvalue
+    assert stats.signed_rank(values, alternative) == pytest.approx(expected)
+
+
+def test_the_signed_rank_test_keeps_its_level_under_ties():
+    rng = np.random.default_rng(4)
+    rejected = [stats.signed_rank(rng.integers(-2, 3, size=9)) <= 0.05 for _ in range(2000)]
+    assert np.mean(rejected) <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 2000)
 
 
 def test_holm_by_hand():
@@ -183,48 +222,102 @@ def test_holm_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "p_value", "lower", "higher"),
+    ("low", "high", "p_values", "lower", "higher"),
     [
-        (-3.0, -2.0, 0.01, "better", "worse"),
-        (2.0, 3.0, 0.01, "worse", "better"),
-        (-3.0, -2.0, 0.20, "undecided", "undecided"),  # beyond the margin, but not after adjustment
-        (-0.5, 0.9, 0.50, "equivalent", "equivalent"),
-        (-1.0, 1.0, 0.01, "equivalent", "equivalent"),
-        (0.2, 0.8, 0.001, "equivalent", "equivalent"),  # a difference too small to matter
-        (-2.0, -0.5, 0.01, "undecided", "undecided"),
-        (-2.0, 2.0, 0.90, "undecided", "undecided"),
-        (math.nan, math.nan, 0.01, "undecided", "undecided"),
-        (2.0, math.inf, 0.01, "worse", "better"),
+        (-3.0, -2.0, {}, "better", "worse"),
+        (2.0, 3.0, {}, "worse", "better"),
+        (
+            -3.0,
+            -2.0,
+            {"better": 0.2, "worse": 0.2},
+            "undecided",
+            "undecided",
+        ),  # beyond the margin, not shown by the test
+        (-0.5, 0.9, {"better": 0.5, "worse": 0.5}, "equivalent", "equivalent"),
+        (-0.5, 0.9, {"equivalent": 0.06}, "undecided", "undecided"),
+        (-1.0, 1.0, {}, "equivalent", "equivalent"),
+        (0.2, 0.8, {}, "equivalent", "equivalent"),  # a difference too small to matter
+        (-2.0, -0.5, {}, "undecided", "undecided"),
+        (-2.0, 2.0, {}, "undecided", "undecided"),
+        (math.nan, math.nan, {}, "undecided", "undecided"),
+        (2.0, math.inf, {}, "worse", "better"),
     ],
 )
-def test_the_four_states(low, high, p_value, lower, higher):
-    assert stats.verdict(low, high, 1.0, lower_is_better=True, p_value=p_value) == lower
-    assert stats.verdict(low, high, 1.0, lower_is_better=False, p_value=p_value) == higher
+def test_the_four_states(low, high, p_values, lower, higher):
+    assert stats.verdict(low, high, 1.0, lower_is_better=True, p_values=p_values) == lower
+    assert stats.verdict(low, high, 1.0, lower_is_better=False, p_values=p_values) == higher
 
 
-def test_not_worse_looks_at_one_end_only():
-    assert stats.not_worse(-9.0, 1.0, 1.0, lower_is_better=True)
-    assert not stats.not_worse(-9.0, 1.1, 1.0, lower_is_better=True)
-    assert stats.not_worse(-1.0, 9.0, 1.0, lower_is_better=False)
-    assert not stats.not_worse(-1.1, 9.0, 1.0, lower_is_better=False)
+def test_every_statement_has_its_own_null_hypothesis():
+    values = np.array([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0])
+    found = stats.statement_p_values(values, 0.5, lower_is_better=True)
+    assert found["better"] == found["not_worse"] == pytest.approx(2 / 2**6)
+    assert found["worse"] == found["not_better"] == found["equivalent"] == 1.0
+    assert stats.statement_p_values(values, 3.5, lower_is_better=True)["better"] == 1.0  # three of six reach it
+    mirrored = stats.statement_p_values(-values, 0.5, lower_is_better=False)
+    assert mirrored == found
+    inside = stats.statement_p_values(np.linspace(-0.2, 0.3, 8), 1.0, lower_is_better=True)
+    assert inside["equivalent"] == pytest.approx(2 / 2**8)
+    assert inside["different"] == 1.0
+
+
+def test_what_an_interval_establishes():
+    def says(low, high, higher=False):
+        statements = ("better", "not_better", "not_worse", "worse", "equivalent", "different")
+        return {s for s in statements if stats.established(s, low, high, 1.0, lower_is_better=not higher)}
+
+    assert says(-9.0, 1.0) == {"not_worse"}
+    assert says(-9.0, 1.1) == set()
+    assert says(-9.0, -2.0) == {"better", "not_worse", "different"}
+    assert says(2.0, 9.0) == {"worse", "not_better", "different"}
+    assert says(-0.9, 0.5) == {"equivalent", "not_better", "not_worse"}
+    assert says(-1.0, 9.0, higher=True) == {"not_worse"}
+    assert says(2.0, 9.0, higher=True) == {"better", "not_worse", "different"}
+
+
+def scaled(size: int, seed: int = 2) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(size=size)
+    return (values - values.mean()) / values.std(ddof=1)
 
 
 def test_the_detectable_effect_is_detected_four_times_out_of_five():
     rng = np.random.default_rng(2)
-    scale = rng.normal(size=20)
-    scale = (scale - scale.mean()) / scale.std(ddof=1)
-    effect = stats.minimal_detectable_effect(scale)
-    found = [stats.wilcoxon(rng.normal(effect, 1.0, size=20)) <= 0.05 for _ in range(600)]
+    effect = power.minimal_detectable_effect(scaled(20))
+    found = [stats.signed_rank(rng.normal(effect, 1.0, size=20)) <= 0.05 for _ in range(600)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.06)
 
 
 def test_the_detectable_effect_falls_with_the_number_of_runs():
     values = np.array([-1.0, 1.0])
-    effects = [stats.minimal_detectable_effect(np.tile(values, n)) for n in (2, 5, 20, 80)]
+    effects = [power.minimal_detectable_effect(np.tile(values, n)) for n in (3, 5, 20, 80)]
     assert effects == sorted(effects, reverse=True)
     assert effects[-1] < effects[-2] / 1.9
-    assert stats.minimal_detectable_effect([1.0, 1.0, 1.0]) == 0.0
-    assert math.isnan(stats.minimal_detectable_effect([1.0]))
+    assert power.minimal_detectable_effect([1.0] * 6) == 0.0
+    assert math.isnan(power.minimal_detectable_effect([1.0]))
+    assert power.minimal_detectable_effect(np.tile(values, 2)) == math.inf  # no outcome of four values reaches 5 %
+    assert power.minimal_detectable_effect(scaled(9), level=0.99) > power.minimal_detectable_effect(scaled(9))
+
+
+@pytest.mark.parametrize("level", [0.95, 1 - 0.05 / 4])
+def test_as_many_runs_as_are_said_to_be_needed_decide_four_times_out_of_five(level):
+    rng = np.random.default_rng(3)
+    pilot = scaled(10)
+    pilot += 0.6 - stats.median(pilot)
+    size = int(power.needed(pilot, 0.0, level=level))
+    found = [stats.signed_rank(rng.normal(0.6, 1.0, size=size)) <= 1 - level for _ in range(600)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.06)
+    assert power.minimal_detectable_effect(scaled(size), level=level) <= 0.6
+    assert power.minimal_detectable_effect(scaled(size - 1), level=level) > 0.6
+
+
+def test_where_no_number_of_runs_decides():
+    assert power.needed([1.0, -1.0, 0.0], 0.0) == math.inf
+    assert math.isnan(power.needed([1.0], 0.0))
+    assert power.needed([5.0, 5.0], 0.0) == 6  # without spread, the fewest with which the test reaches its level
+    assert [power.fewest(1 - 0.05 / family) for family in (1, 2, 4)] == [6, 7, 8]
+    assert power.needed_for_share(8, 8, 0.739) > 8
+    low, _ = stats.proportion_interval(*[int(power.needed_for_share(8, 8, 0.739))] * 2)
+    assert low > 0.739
 
 
 def test_failure_rates_count_what_was_tried(frame):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kanbench import paths, recipes, schema, stats
+from kanbench import comparison as comparisons
+from kanbench import criteria, paths, power, recipes, schema, stats
 from kanbench.errors import Finding, InvalidInput
-from kanbench.frame import AXES, of_experiments
 
-COUNTED = ("parameters.", "memory.")
-"""Metrics that are counted, simulated or measured once: they do not depend on how well training went."""
-SHORT = {"family": "family", "task": "task", **{axis: f"spec.method.settings.{axis}" for axis in AXES}}
+CONTRARY = {"better": "not_better", "not_worse": "worse", "equivalent": "different", "worse": "not_worse"}
+"""What a paired claim may expect, and the statement that refutes it."""
+PAIRED = ("paired_ratio", "paired_difference")
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,12 @@ class Outcome:
         estimate, low, high: Measured value and its interval, NaN where there is none; ratios as ratios.
         interval: How the interval was made and over what.
         comparison: better / worse / equivalent / undecided for paired comparisons, else empty.
+        p_value, p_holm: Of the statement, alone and adjusted inside its family; `p_against`, `p_against_holm`: of its
+            contrary. All are doubled one-sided values, so that 0.05 goes with a 95 % interval.
         verdict: holds / in part / fails / undecided / no records.
         n_ok, n_planned: Pairs (runs for a threshold) with a measured value, and planned ones.
-        detectable: Smallest true effect that this many independent values would show (power 0.8).
+        detectable: Smallest true distance from the margin that this many independent values would show (power 0.8).
+        unit, needed: What varies, and how many of it would decide an undecided claim with a power of 0.8.
         reason: Why the verdict is what it is, in a sentence.
     """
 
@@ -50,7 +53,11 @@ class Outcome:
     comparison: str = ""
     p_value: float = math.nan
     p_holm: float = math.nan
+    p_against: float = math.nan
+    p_against_holm: float = math.nan
     detectable: float = math.nan
+    unit: str = ""
+    needed: float = math.nan
     verdict: str = "no records"
     reason: str = ""
     runs: tuple[str, ...] = field(default=(), repr=False)
@@ -97,53 +104,96 @@ def load(path: Path | None = None) -> list[dict[str, Any]]:
                 f"{key}, which {claim['criterion']['kind']} needs",
                 "add it",
             )
-            for key in _missing(claim["criterion"])
+            for key in criteria.missing(claim["criterion"])
         ]
     if problems:
         raise InvalidInput(problems)
     return content["claims"]
 
 
-def _missing(criterion: Mapping[str, Any]) -> Iterable[str]:
-    compares = "reference" in criterion or "reference_metric" in criterion
-    needs = {
-        "count_ratio": ["method"],
-        "threshold": ["method"],
-        "win_count": ["share", "margin"],
-        "paired_ratio": ["expect", "margin"],
-        "paired_difference": ["expect", "margin"],
-    }[criterion["kind"]]
-    yield from (key for key in needs if key not in criterion)
-    if criterion["kind"] != "threshold" and not compares:
-        yield "reference"
-    if criterion["kind"] in ("count_ratio", "threshold") and not {"at_least", "at_most"} & criterion.keys():
-        yield "at_most"
+@dataclass(frozen=True)
+class _Evidence:
+    """The values of one claim: of paired kinds one independent value a unit, else one a pair."""
+
+    values: np.ndarray
+    unit: str = ""
+    margin: float = 0.0
 
 
 def evaluate(claims: Sequence[Mapping[str, Any]], frame: pd.DataFrame) -> list[Outcome]:
     """Return the outcome of every claim, in the order of declaration.
 
-    P-values are adjusted by Holm inside each declared family of claims; claims without records do not count into
-    the family, since nothing was tested.
+    A paired claim is tested against its own margin, once for what it states and once for the contrary. Either set of
+    p-values is adjusted by Holm inside the declared family, so that the chance of any false `holds` and that of any
+    false `fails` of a family are at most 2.5 % each. Claims without records do not count into the family: nothing was
+    tested.
     """
     measured = [_measure(claim, frame) for claim in claims]
-    adjusted = {}
-    for family in {claim.get("family") for claim in claims} - {None}:
-        members = [
-            i
-            for i, (claim, (outcome, _)) in enumerate(zip(claims, measured, strict=True))
-            if claim.get("family") == family and not math.isnan(outcome.p_value)
-        ]
-        adjusted.update(zip(members, stats.holm([measured[i][0].p_value for i in members]), strict=True))
-    outcomes = []
-    for position, (claim, (outcome, values)) in enumerate(zip(claims, measured, strict=True)):
-        if values is not None:
-            outcome = _decide(claim, replace(outcome, p_holm=adjusted.get(position, outcome.p_value)), values)
-        outcomes.append(outcome)
-    return outcomes
+    tested = [position for position, (_, evidence) in enumerate(measured) if evidence and _is_paired(claims[position])]
+    families = {claims[i].get("family") or claims[i]["id"] for i in tested}
+    outcomes = [outcome for outcome, _ in measured]
+    for family in families:
+        members = [i for i in tested if (claims[i].get("family") or claims[i]["id"]) == family]
+        _compare(claims, outcomes, [measured[i][1] for i in members], members)
+    return [
+        _decide(claim, outcome, evidence) if evidence else outcome
+        for claim, outcome, (_, evidence) in zip(claims, outcomes, measured, strict=True)
+    ]
 
 
-def _measure(claim: Mapping[str, Any], frame: pd.DataFrame) -> tuple[Outcome, np.ndarray | None]:
+def _is_paired(claim: Mapping[str, Any]) -> bool:
+    return claim["criterion"]["kind"] in PAIRED
+
+
+def _compare(
+    claims: Sequence[Mapping[str, Any]], outcomes: list[Outcome], evidence: Sequence[_Evidence], members: Sequence[int]
+) -> None:
+    """Fill in, for the paired claims of one family, estimate, interval and p-values."""
+    found = []
+    for position, item in zip(members, evidence, strict=True):
+        found.append(
+            comparisons.of_values(
+                item.values,
+                item.unit,
+                margin=item.margin,
+                purpose=("claim", claims[position]["id"]),
+                ratio=claims[position]["criterion"]["kind"] == "paired_ratio",
+                lower_is_better=claims[position]["direction"] == "lower",
+                tests=len(members),
+            )
+        )
+    expected = [claims[position]["criterion"]["expect"] for position in members]
+    stated = [each.p_values[expect] for each, expect in zip(found, expected, strict=True)]
+    against = [each.p_values[CONTRARY[expect]] for each, expect in zip(found, expected, strict=True)]
+    stated_holm, against_holm = stats.holm(stated), stats.holm(against)
+    for order, (position, each) in enumerate(zip(members, found, strict=True)):
+        outcomes[position] = replace(
+            outcomes[position],
+            estimate=each.estimate,
+            low=each.low,
+            high=each.high,
+            interval=each.interval,
+            comparison=each.state,
+            p_value=stated[order],
+            p_holm=stated_holm[order],
+            p_against=against[order],
+            p_against_holm=against_holm[order],
+            detectable=each.detectable,
+            unit=each.unit,
+            needed=_needed(claims[position], each.values, len(members)),
+        )
+
+
+def _needed(claim: Mapping[str, Any], values: np.ndarray, tests: int) -> float:
+    """Return how many units would tell the estimate from the end of the margin on which the claim turns."""
+    criterion, sign = claim["criterion"], 1 if claim["direction"] == "lower" else -1
+    bound = math.log1p(criterion["margin"]) if criterion["kind"] == "paired_ratio" else criterion["margin"]
+    ends = {"better": [-bound], "not_worse": [bound], "worse": [bound], "equivalent": [-bound, bound]}
+    level = 1 - (1 - stats.LEVEL) / tests
+    return max(power.needed(sign * values, end, level=level) for end in ends[criterion["expect"]])
+
+
+def _measure(claim: Mapping[str, Any], frame: pd.DataFrame) -> tuple[Outcome, _Evidence | None]:
     """Return the outcome without verdict, and the values to judge it by; None where there are no records."""
     criterion = claim["criterion"]
     outcome = Outcome(
@@ -155,23 +205,18 @@ def _measure(claim: Mapping[str, Any], frame: pd.DataFrame) -> tuple[Outcome, np
         family=claim.get("family", ""),
         kind=criterion["kind"],
     )
-    compared = _compared(claim, frame)
-    usable = compared[compared["usable"]]
-    outcome = replace(outcome, n_planned=len(compared), n_ok=int(compared["complete"].sum()), runs=_runs(usable))
-    if usable.empty:
-        return replace(outcome, runs=_runs(compared), reason=_no_records(claim, compared)), None
-    values = {
-        "count_ratio": _ratios,
-        "threshold": lambda pairs: pairs[pairs["usable"]]["value"].to_numpy(float),
-        "paired_ratio": stats.log_ratios,
-        "paired_difference": stats.differences,
-        "win_count": stats.differences,
-    }[criterion["kind"]](compared)
-    if criterion["kind"] in ("count_ratio", "threshold"):
-        return _extent(outcome, values), values
+    pairs = criteria.compared(criterion, outcome.experiments, claim["direction"], frame)
+    usable = pairs[pairs["usable"]]
+    outcome = replace(outcome, n_planned=len(pairs), n_ok=int(pairs["complete"].sum()), runs=_runs(usable))
+    values = criteria.values_of(criterion, pairs) if len(usable) else np.empty(0)
+    if values.size == 0:
+        return replace(outcome, runs=_runs(pairs), reason=_no_records(claim, pairs)), None
+    if criterion["kind"] in criteria.BOUNDED:
+        return _extent(outcome, values), _Evidence(values)
     if criterion["kind"] == "win_count":
-        return _wins(claim, outcome, compared, values)
-    return _paired(claim, outcome, compared, values)
+        return _wins(claim, outcome, pairs, values)
+    independent, unit = stats.units(pairs, values)
+    return outcome, _Evidence(independent, unit, criterion["margin"])
 
 
 def _experiments(claim: Mapping[str, Any]) -> tuple[str, ...]:
@@ -179,164 +224,102 @@ def _experiments(claim: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple([listed] if isinstance(listed, str) else listed)
 
 
-def _compared(claim: Mapping[str, Any], frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs of a claim (for a threshold its runs) with `usable` and `complete`."""
-    criterion = claim["criterion"]
-    rows = of_experiments(frame, _experiments(claim))
-    rows = _where(rows, criterion.get("select", {}))
-    counted = criterion["metric"].startswith(COUNTED)
-    method = _of(rows, criterion["method"]) if "method" in criterion else rows
-    method = _where(method, criterion.get("method_where", {}))
-    # A threshold looks at single runs: each is paired with itself and only its own value is used.
-    reference = _of(rows, criterion["reference"]) if "reference" in criterion else None
-    if reference is not None:
-        reference = _where(reference, criterion.get("reference_where", {}))
-    compared = stats.pairs(
-        method,
-        reference,
-        criterion["metric"],
-        reference_metric=criterion.get("reference_metric"),
-        lower_is_better=claim["direction"] == "lower",
-        counted=counted,
-    )
-    compared["complete"] = compared["usable"] & np.isfinite(compared["value"] - compared["reference_value"])
-    return compared
+def _runs(pairs: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(sorted({*pairs["run"], *pairs["reference_run"]}))
 
 
-def _where(rows: pd.DataFrame, wanted: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows whose columns have the wanted values; null stands for no value."""
-    for key, values in wanted.items():
-        column = SHORT.get(key, key)
-        values = values if isinstance(values, list) else [values]
-        if column not in rows:
-            rows = rows if values == [None] else rows.iloc[:0]
-        else:
-            rows = rows[
-                rows[column].isin([v for v in values if v is not None]) | (rows[column].isna() & (None in values))
-            ]
-    return rows
-
-
-def _of(rows: pd.DataFrame, names: str | list[str]) -> pd.DataFrame:
-    return rows[rows["method"].isin([names] if isinstance(names, str) else names)]
-
-
-def _runs(compared: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(sorted({*compared["run"], *compared["reference_run"]}))
-
-
-def _no_records(claim: Mapping[str, Any], compared: pd.DataFrame) -> str:
+def _no_records(claim: Mapping[str, Any], pairs: pd.DataFrame) -> str:
     criterion, experiments = claim["criterion"], ",".join(_experiments(claim))
-    methods = [criterion.get("method"), criterion.get("reference")]
-    named = " and ".join(" / ".join(m) if isinstance(m, list) else m for m in methods if m) or "all methods"
-    listed = experiments.replace(",", ", ")
-    if len(compared) and (compared["status"] == "ok").any():
+    named, listed = criteria.names_of(criterion), experiments.replace(",", ", ")
+    if len(pairs) and (pairs["status"] == "ok").any() and not pairs["usable"].any():
         return f"the runs of {named} in {listed} hold no {criterion['metric']}: this machine could not measure it"
-    what = f"{len(compared)} planned pairs, none to compare," if len(compared) else "no runs"
+    what = f"{len(pairs)} planned pairs, none to compare," if len(pairs) else "no runs"
+    if criterion["kind"] == "trend" and len(pairs):
+        what = f"no two values of {criterion['along']} among the runs"
     return f"{what} of {named} in {listed}; supplied by snakemake --cores all --config only={experiments}"
 
 
-def _ratios(compared: pd.DataFrame) -> np.ndarray:
-    return np.exp(stats.log_ratios(compared))
-
-
 def _extent(outcome: Outcome, values: np.ndarray) -> Outcome:
+    noun = {"count_ratio": "pairs", "threshold": "runs", "trend": "slopes"}[outcome.kind]
     return replace(
         outcome,
         estimate=stats.median(values),
         low=float(values.min()),
         high=float(values.max()),
-        interval=f"range over {values.size} pairs"
-        if outcome.kind == "count_ratio"
-        else f"range over {values.size} runs",
+        interval=f"range over {values.size} {noun}",
     )
-
-
-def _paired(
-    claim: Mapping[str, Any], outcome: Outcome, compared: pd.DataFrame, values: np.ndarray
-) -> tuple[Outcome, np.ndarray]:
-    independent, unit = stats.units(compared, values)
-    if independent.size >= stats.MINIMUM_UNITS:
-        low, high = stats.median_interval(independent, stats.generator("claim", claim["id"]))
-        interval = f"95 % bootstrap, {independent.size} {unit}"
-    else:
-        low, high = float(independent.min()), float(independent.max())
-        interval = f"range over {independent.size} {unit}"
-    back = math.exp if outcome.kind == "paired_ratio" else float
-    detectable = stats.minimal_detectable_effect(independent)
-    outcome = replace(
-        outcome,
-        estimate=_back(back, stats.median(independent)),
-        low=_back(back, low),
-        high=_back(back, high),
-        interval=interval,
-        p_value=stats.wilcoxon(independent),
-        detectable=_back(back, detectable),
-    )
-    return outcome, independent
-
-
-def _back(back: Any, value: float) -> float:
-    return value if math.isnan(value) or value == math.inf else back(value)
 
 
 def _wins(
-    claim: Mapping[str, Any], outcome: Outcome, compared: pd.DataFrame, values: np.ndarray
-) -> tuple[Outcome, np.ndarray]:
+    claim: Mapping[str, Any], outcome: Outcome, pairs: pd.DataFrame, values: np.ndarray
+) -> tuple[Outcome, _Evidence]:
+    """Return the share of tasks won. A tie is no win; what decides a task is the median over its runs."""
     sign = -1 if claim["direction"] == "lower" else 1
-    tasks = compared[compared["usable"]]["task"].to_numpy()
+    tasks = pairs[pairs["usable"]]["task"].to_numpy()
     won = np.array([sign * stats.median(values[tasks == task]) > 0 for task in np.unique(tasks)])
     low, high = stats.proportion_interval(int(won.sum()), won.size)
     interval = f"{won.sum()} of {won.size} tasks, exact 95 % interval of the share"
-    return replace(outcome, estimate=float(won.mean()), low=low, high=high, interval=interval), won
+    bound = claim["criterion"]["share"] - claim["criterion"]["margin"]
+    needed = power.needed_for_share(int(won.sum()), won.size, bound)
+    outcome = replace(outcome, estimate=float(won.mean()), low=low, high=high, interval=interval)
+    return replace(outcome, unit="tasks", needed=needed), _Evidence(won)
 
 
-def _decide(claim: Mapping[str, Any], outcome: Outcome, values: np.ndarray) -> Outcome:
+def _decide(claim: Mapping[str, Any], outcome: Outcome, evidence: _Evidence) -> Outcome:
     criterion = claim["criterion"]
-    if criterion["kind"] in ("count_ratio", "threshold"):
-        return _decide_bounds(criterion, outcome, values)
+    if criterion["kind"] in criteria.BOUNDED:
+        return _decide_bounds(criterion, outcome, evidence.values)
     if criterion["kind"] == "win_count":
         bound = criterion["share"] - criterion["margin"]
         verdict = "holds" if outcome.low > bound else "fails" if outcome.high < bound else "undecided"
         reason = f"a share of at least {bound:.3g} {'is' if verdict != 'undecided' else 'is neither'} "
         reason += {"holds": "established", "fails": "excluded", "undecided": "established nor excluded"}[verdict]
+        if verdict == "undecided":
+            reason += f"; {_share_text(outcome.needed)}"
         return replace(outcome, verdict=verdict, reason=reason)
-    return _decide_paired(claim, outcome, values)
+    return _decide_paired(claim, outcome, evidence)
+
+
+def _share_text(needed: float) -> str:
+    if math.isinf(needed):
+        return "the share lies on the bound, no number of tasks would decide it"
+    return f"about {needed:.0f} tasks with the same share would decide it"
 
 
 def _decide_bounds(criterion: Mapping[str, Any], outcome: Outcome, values: np.ndarray) -> Outcome:
     low, high = criterion.get("at_least", -math.inf), criterion.get("at_most", math.inf)
     inside = (values >= low) & (values <= high)
     verdict = "holds" if inside.all() else "in part" if inside.any() else "fails"
-    asked = " and ".join(
-        text
-        for text in (f"at least {low:.3g}" if low > -math.inf else "", f"at most {high:.3g}" if high < math.inf else "")
-        if text
-    )
-    noun = "runs" if criterion["kind"] == "threshold" else "pairs"
+    bounds = (f"at least {low:.3g}" if low > -math.inf else "", f"at most {high:.3g}" if high < math.inf else "")
+    noun = {"count_ratio": "pairs", "threshold": "runs", "trend": "slopes"}[criterion["kind"]]
+    asked = " and ".join(text for text in bounds if text)
     return replace(outcome, verdict=verdict, reason=f"{inside.sum()} of {values.size} {noun} are {asked}")
 
 
-def _decide_paired(claim: Mapping[str, Any], outcome: Outcome, values: np.ndarray) -> Outcome:
-    criterion, lower = claim["criterion"], claim["direction"] == "lower"
-    ratio = outcome.kind == "paired_ratio"
-    if values.size < stats.MINIMUM_UNITS:
-        reason = f"{outcome.interval}: no 95 % interval exists below {stats.MINIMUM_UNITS} independent values"
-        return replace(outcome, comparison="undecided", verdict="undecided", reason=reason)
+def _decide_paired(claim: Mapping[str, Any], outcome: Outcome, evidence: _Evidence) -> Outcome:
+    criterion, lower, size = claim["criterion"], claim["direction"] == "lower", evidence.values.size
+    ratio, expect = outcome.kind == "paired_ratio", criterion["expect"]
+    sought = comparisons.needed_text(outcome.needed, outcome.unit, size)
+    if size < stats.MINIMUM_UNITS:
+        reason = f"{outcome.interval}: no 95 % interval exists below {stats.MINIMUM_UNITS} independent values; {sought}"
+        return replace(outcome, verdict="undecided", reason=reason)
     margin = math.log1p(criterion["margin"]) if ratio else criterion["margin"]
     low, high = (_log(outcome.low), _log(outcome.high)) if ratio else (outcome.low, outcome.high)
-    comparison = stats.verdict(low, high, margin, lower_is_better=lower, p_value=outcome.p_holm)
-    opposite = {"better": ("worse", "equivalent"), "equivalent": ("better", "worse"), "not_worse": ("worse",)}
-    expect = criterion["expect"]
-    size = f"a factor of {1 + criterion['margin']:.3g}" if ratio else f"{criterion['margin']:.3g}"
-    reason = f"{comparison} at a margin of {size}; asked: {expect.replace('_', ' ')}"
-    if comparison == expect:
-        verdict = "holds"
-    elif expect == "not_worse" and stats.not_worse(low, high, margin, lower_is_better=lower):
-        verdict, reason = "holds", f"the interval excludes a loss of more than {size}"
-    else:
-        verdict = "fails" if comparison in opposite[expect] else "undecided"
-    return replace(outcome, comparison=comparison, verdict=verdict, reason=reason)
+    text = f"a factor of {1 + criterion['margin']:.3g}" if ratio else f"{criterion['margin']:.3g}"
+    alpha = 1 - stats.LEVEL
+    for verdict, statement, p_value in (
+        ("holds", expect, outcome.p_holm),
+        ("fails", CONTRARY[expect], outcome.p_against_holm),
+    ):
+        if stats.established(statement, low, high, margin, lower_is_better=lower):
+            words = f"{statement.replace('_', ' ')} at a margin of {text}; asked: {expect.replace('_', ' ')}"
+            if p_value <= alpha:
+                state = statement if statement in ("better", "worse", "equivalent") else outcome.comparison
+                return replace(outcome, verdict=verdict, comparison=state, reason=words)
+            reason = f"the interval says {words}, the test (adjusted p {p_value:.2g}) does not; {sought}"
+            return replace(outcome, verdict="undecided", reason=reason)
+    reason = f"the interval reaches across the margin of {text}; asked: {expect.replace('_', ' ')}; {sought}"
+    return replace(outcome, verdict="undecided", reason=reason)
 
 
 def _log(value: float) -> float:

@@ -20,11 +20,13 @@ from kanbench.errors import Finding, InvalidInput, nearest
 SUITE = "MetaKAN benchmark"
 VERDICT_ORDER = ("holds", "in part", "undecided", "fails", "no records")
 CLAIMS_CAPTION = (
-    "Each statement with what the records say. Ratios are method over reference. Intervals are 95 % bootstrap "
-    "intervals of the median over independent units (below 20 units never narrower than order statistics allow), "
-    "or the range where the quantity is counted or the units are too few. P-values are Wilcoxon's, adjusted by "
-    "Holm inside the declared family. 'Detectable' is the smallest true effect that as many units would show with "
-    "a power of 80 %. A failed run loses its pair."
+    "Each statement with what the records say. Ratios are method over reference. Intervals are 95 % intervals of the "
+    "median over independent units (interpolated order statistics below 31 units, bootstrap from there on), or the "
+    "range where the quantity is counted or the units are too few. P-values are those of Wilcoxon's exact signed-rank "
+    "test against the claim's own margin, of the statement ('for') or of its contrary ('against'), adjusted by Holm "
+    "inside the declared family. 'Detectable' is the smallest true distance from the margin that as many units would "
+    "show with a power of 80 %, 'needed' the number of units that would decide an undecided claim with that power. A "
+    "failed run loses its pair."
 )
 
 
@@ -148,6 +150,7 @@ def claims_table(outcomes: list[verdicts.Outcome], record_set: RecordSet) -> tab
         "Pairs ok",
         "p (Holm)",
         "Detectable",
+        "Needed",
         "Source",
     )
     rows = tuple(_claim_row(outcome) for outcome in outcomes)
@@ -158,7 +161,7 @@ def claims_table(outcomes: list[verdicts.Outcome], record_set: RecordSet) -> tab
         columns,
         rows,
         data,
-        frozenset({"Measured", "p (Holm)", "Detectable"}),
+        frozenset({"Measured", "Detectable"}),
         name="claims",
         title="Claims of the paper and of its released code",
         caption=CLAIMS_CAPTION,
@@ -174,7 +177,17 @@ def _claim_row(outcome: verdicts.Outcome) -> tuple[table.Cell, ...]:
         measured = table.Cell(style.number(outcome.estimate), runs, outcome.estimate)
         ends = f"[{style.number(outcome.low)}, {style.number(outcome.high)}]"
         interval = table.Cell(f"{ends} {outcome.interval}", runs, outcome.low)
-    known = not math.isnan(outcome.p_holm)
+    p_cell, needed = (
+        table.Cell("not tested"),
+        table.Cell("not needed" if outcome.verdict != "no records" else "a first"),
+    )
+    if not math.isnan(outcome.p_holm):
+        p_value, side = min((outcome.p_holm, "for"), (outcome.p_against_holm, "against"))
+        p_cell = table.Cell(f"{style.number(p_value, 2)} {side}", sort=p_value)
+    if outcome.verdict == "no records":
+        needed = table.Cell("records")
+    if outcome.verdict == "undecided":
+        needed = table.Cell(_needed_text(outcome), sort=outcome.needed)
     return (
         table.Cell(outcome.statement),
         table.Cell(outcome.claimed),
@@ -183,7 +196,20 @@ def _claim_row(outcome: verdicts.Outcome) -> tuple[table.Cell, ...]:
         table.Cell(outcome.verdict, runs, VERDICT_ORDER.index(outcome.verdict), badge=outcome.verdict),
         table.Cell(outcome.reason),
         table.Cell(f"{outcome.n_ok} / {outcome.n_planned}", runs, outcome.n_ok),
-        table.Cell(style.number(outcome.p_holm, 2) if known else "not tested", sort=outcome.p_holm if known else None),
-        table.Cell("not tested" if math.isnan(outcome.detectable) else style.number(outcome.detectable)),
+        p_cell,
+        table.Cell(_detectable_text(outcome.detectable), sort=outcome.detectable),
+        needed,
         table.Cell(outcome.source),
     )
+
+
+def _detectable_text(detectable: float) -> str:
+    if math.isnan(detectable):
+        return "not tested"
+    return "no effect" if math.isinf(detectable) else style.number(detectable)
+
+
+def _needed_text(outcome: verdicts.Outcome) -> str:
+    if math.isnan(outcome.needed):
+        return f"6 {outcome.unit} or more"
+    return f"no number of {outcome.unit}" if math.isinf(outcome.needed) else f"{outcome.needed:.0f} {outcome.unit}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ LEVEL = 0.95
 RESAMPLES = 4000
 MINIMUM_UNITS = 6
 """Fewest independent values for which a distribution-free 95 % interval of a median exists: 1 - 2^(1-n) >= 0.95."""
-MODERATE = 20
+MODERATE = 31
 """Values from which the percentile bootstrap of a median keeps its level; below it falls short, to 87 % at seven."""
 SHARED = (
     *("task", "seed", "spec.dtype", "spec.device", "spec.configuration"),
@@ -44,6 +45,7 @@ def pairs(
     reference_metric: str | None = None,
     lower_is_better: bool = True,
     counted: bool = False,
+    apart: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return one row a planned pair of runs that differ in their method only.
 
@@ -57,6 +59,8 @@ def pairs(
         lower_is_better: Decides the sign of the infinity that stands for a failure.
         counted: The metric is counted or simulated rather than trained for (parameters, bytes): it holds whatever
             became of the run, so a failure is no loss.
+        apart: Columns in which the two sides differ on purpose (a configuration, say), so that they pair up all the
+            same.
 
     Returns:
         Columns `task`, `seed`, the shared axes, `run`, `reference_run`, `status`, `reference_status`, `value`,
@@ -64,6 +68,7 @@ def pairs(
     """
     within, reference = reference is None, method if reference is None else reference
     keys = [*SHARED, *(a for a in _axis_columns() if _tells_apart(method, reference, a))]
+    keys = [key for key in keys if key not in apart]
     left = _side(method, keys, metric, "", counted)
     right = _side(reference, keys, reference_metric or metric, "reference_", counted)
     both = left.merge(right, on=keys, how="inner", sort=True)
@@ -197,43 +202,75 @@ def _bca_tails(values: np.ndarray, draws: np.ndarray, tails: np.ndarray) -> np.n
 
 
 def order_statistics_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Return the narrowest pair of symmetric order statistics that covers the median with at least `level`.
+    """Return the interval of the median from order statistics, interpolated to `level` (Hettmansperger, Sheather 1986).
 
-    Distribution-free; the range of the values where no pair reaches the level (below six values at 95 %).
+    Two neighbouring pairs of order statistics cover the median with exactly known probabilities on either side of the
+    level; between them their interpolation keeps the level within about a point for continuous distributions. The
+    range of the values where no pair reaches the level (below six values at 95 %); the outer statistic, which covers
+    more, where the inner or the outer one is infinite.
     """
     ordered = np.sort(np.asarray(values, float))
-    outside = int(distributions.binom.ppf((1 - level) / 2, ordered.size, 0.5))
-    if distributions.binom.cdf(outside, ordered.size, 0.5) > (1 - level) / 2:
-        outside -= 1
-    outside = max(outside, 0)
-    return float(ordered[outside]), float(ordered[ordered.size - 1 - outside])
+    outer, inward = _depth(ordered.size, level)
+    return _between(ordered, outer, inward), _between(ordered, ordered.size - 1 - outer, inward)
+
+
+@cache
+def _depth(size: int, level: float) -> tuple[int, float]:
+    """Return how many values to leave out at each end, and how far to go on towards the next one."""
+    tail, outside = (1 - level) / 2, 0
+    while outside + 1 < size - outside - 1 and distributions.binom.cdf(outside, size, 0.5) <= tail + 1e-12:
+        outside += 1
+    outer = max(outside - 1, 0)
+    wide, narrow = (1 - 2 * distributions.binom.cdf(depth - 1, size, 0.5) for depth in (outer + 1, outer + 2))
+    share = (wide - level) / (wide - narrow) if wide > level else 0.0
+    return outer, (size - outer - 1) * share / (outer + 1 + (size - 2 * (outer + 1)) * share)
+
+
+def _between(ordered: np.ndarray, outer: int, inward: float) -> float:
+    inner = outer + 1 if outer < ordered.size / 2 else outer - 1
+    if inward == 0 or not np.isfinite(ordered[[outer, min(max(inner, 0), ordered.size - 1)]]).all():
+        return float(ordered[outer])
+    return float((1 - inward) * ordered[outer] + inward * ordered[inner])
 
 
 def median_interval(values: Sequence[float] | np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the bootstrap interval of the median that tables and claims print.
+    """Return the 95 % interval of the median that tables and claims print.
 
-    Below `MODERATE` values it is never narrower than the interval of order statistics, so that it keeps its level.
+    From `MODERATE` values on the bootstrap interval; below, where that falls short of its level by up to eight points,
+    the interpolated order statistics.
     """
     values = np.asarray(values, float)
-    low, high = bootstrap_interval(values, rng)
-    if values.size < MODERATE:
-        exact_low, exact_high = order_statistics_interval(values)
-        low, high = min(low, exact_low), max(high, exact_high)
-    return low, high
+    return order_statistics_interval(values) if values.size < MODERATE else bootstrap_interval(values, rng)
 
 
-def wilcoxon(values: Sequence[float] | np.ndarray) -> float:
-    """Return the two-sided p-value of Wilcoxon's signed-rank test, zeros ranked as Pratt (1959) does.
+def interval_name(size: int) -> str:
+    """Return how `median_interval` makes the interval of `size` values."""
+    return "95 % order statistics" if size < MODERATE else "95 % bootstrap"
 
-    Infinite values take the outermost ranks. Without values, or where all are zero, p is 1.
+
+def signed_rank(values: Sequence[float] | np.ndarray, alternative: str = "two-sided") -> float:
+    """Return the exact p-value of Wilcoxon's signed-rank test, conditional on ties and zeros (Pratt 1959).
+
+    Equal magnitudes share their mean rank; zeros are ranked and then left out; infinite values take the outermost
+    ranks. The null distribution is the convolution over all signs, not the normal approximation.
+
+    Args:
+        alternative: `two-sided`, `less` (the values tend to be negative) or `greater`.
+
+    Returns:
+        p; 1 without values, or where all are zero.
     """
     values = np.asarray(values, float)
     finite = np.abs(values[np.isfinite(values)])
-    beyond = 2 * finite.max(initial=0.0) + 1
-    values = np.where(np.isinf(values), np.sign(values) * beyond, values)
-    if not np.any(values):
-        return 1.0
-    return float(distributions.wilcoxon(values, zero_method="pratt").pvalue)
+    values = np.where(np.isinf(values), np.sign(values) * (2 * finite.max(initial=0.0) + 1), values)
+    ranks = np.rint(2 * distributions.rankdata(np.abs(values))).astype(int)  # twice the rank: a whole number
+    ranks, positive = ranks[values != 0], values[values != 0] > 0
+    null = np.ones(1)
+    for rank in ranks:
+        null = 0.5 * (np.pad(null, (0, rank)) + np.pad(null, (rank, 0)))
+    total = int(ranks[positive].sum())
+    less, greater = min(1.0, null[: total + 1].sum()), min(1.0, null[total:].sum())
+    return float({"less": less, "greater": greater, "two-sided": min(1.0, 2 * min(less, greater))}[alternative])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -252,61 +289,59 @@ def verdict(
     margin: float,
     *,
     lower_is_better: bool,
-    p_value: float = 0.0,
+    p_values: Mapping[str, float] | None = None,
     alpha: float = 1 - LEVEL,
 ) -> str:
     """Return `better`, `worse`, `equivalent` or `undecided` for the interval of a difference.
 
-    Better or worse: the whole interval lies beyond the margin and the (adjusted) p-value is at most `alpha`.
-    Equivalent: the whole interval lies within the margin. Anything else is undecided.
+    Better or worse: the whole interval lies beyond the margin. Equivalent: it lies within the margin. Either also asks
+    that the p-value of that very statement (`statement_p_values`) is at most `alpha`. Anything else is undecided.
     """
     if not (low <= high and margin >= 0):
         return "undecided"
+    below, above = ("better", "worse") if lower_is_better else ("worse", "better")
+    state = "undecided"
     if -margin <= low and high <= margin:
-        return "equivalent"
-    if p_value <= alpha:
-        if high < -margin:
-            return "better" if lower_is_better else "worse"
-        if low > margin:
-            return "worse" if lower_is_better else "better"
-    return "undecided"
+        state = "equivalent"
+    elif high < -margin:
+        state = below
+    elif low > margin:
+        state = above
+    return state if state == "undecided" or (p_values or {}).get(state, 0.0) <= alpha else "undecided"
 
 
-def not_worse(low: float, high: float, margin: float, *, lower_is_better: bool) -> bool:
-    """Return whether the interval excludes a loss of more than the margin (non-inferiority)."""
-    return high <= margin if lower_is_better else low >= -margin
+def statement_p_values(
+    values: Sequence[float] | np.ndarray, margin: float, *, lower_is_better: bool
+) -> dict[str, float]:
+    """Return the p-value of each statement about differences: the smaller it is, the better established.
 
-
-def minimal_detectable_effect(
-    values: Sequence[float] | np.ndarray,
-    *,
-    level: float = LEVEL,
-    power: float = 0.8,
-) -> float:
-    """Return the smallest true difference that as many values of this spread would show with the given power.
-
-    From the noncentral t distribution of a paired test, with the sample size deflated by the asymptotic efficiency
-    3/pi of Wilcoxon's test at the normal. NaN below two finite values.
+    `better`, `worse`, `not_better` and `not_worse` are one-sided tests against the margin, `equivalent` both of them
+    (Schuirmann 1987), `different` either. All are doubled, so that 0.05 goes with the ends of a 95 % interval.
     """
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    if values.size < 2:
-        return math.nan
-    deviation, freedom = float(values.std(ddof=1)), values.size - 1
-    if deviation == 0:
-        return 0.0
-    critical = distributions.t.ppf((1 + level) / 2, freedom)
-    low, high = 0.0, 1.0
+    values = np.asarray(values, float) * (1 if lower_is_better else -1)
+    found = {
+        "better": signed_rank(values + margin, "less"),
+        "not_better": signed_rank(values + margin, "greater"),
+        "not_worse": signed_rank(values - margin, "less"),
+        "worse": signed_rank(values - margin, "greater"),
+    }
+    found["equivalent"] = max(found["not_better"], found["not_worse"])
+    found["different"] = 2 * min(found["better"], found["worse"])
+    return {statement: min(1.0, 2 * p) for statement, p in found.items()}
 
-    def reached(shift: float) -> bool:
-        return distributions.nct.sf(critical, freedom, shift) >= power
 
-    while not reached(high):
-        high *= 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high * deviation / math.sqrt(values.size * 3 / math.pi)
+def established(statement: str, low: float, high: float, margin: float, *, lower_is_better: bool) -> bool:
+    """Return whether an interval of differences lies where a statement of `statement_p_values` says."""
+    if not lower_is_better:
+        low, high = -high, -low
+    return {
+        "better": high < -margin,
+        "not_better": low > -margin,
+        "not_worse": high <= margin,
+        "worse": low > margin,
+        "equivalent": -margin <= low and high <= margin,
+        "different": high < -margin or low > margin,
+    }[statement]
 
 
 def proportion_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:

@@ -16,6 +16,7 @@ LONG = 40
 """Rows from which a LaTeX table may break across pages."""
 WIDE = 7
 """Columns from which a LaTeX table is scaled to the width of the text."""
+INTERVAL = "95 %"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -168,18 +169,18 @@ def status_text(statuses: Iterable[str]) -> str:
 
 
 def spread_text(median: float, low: float, high: float, interval: str) -> str:
-    """Return "median [low, high]" for a bootstrap interval and "median (low to high)" for the range over seeds."""
+    """Return "median [low, high]" for a 95 % interval and "median (low to high)" for the range over seeds."""
     if interval == "single run":
         return style.number(median)
     low_text, high_text = style.number(low), style.number(high)
-    span = f"[{low_text}, {high_text}]" if interval == "bootstrap 95 %" else f"({low_text} to {high_text})"
+    span = f"[{low_text}, {high_text}]" if interval == INTERVAL else f"({low_text} to {high_text})"
     return f"{style.number(median)} {span}"
 
 
 def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, float, float, str]:
     """Return median, low, high and the kind of interval of values over seeds.
 
-    From `stats.MINIMUM_UNITS` values on a bootstrap interval of the median; below, where none exists at that level,
+    From `stats.MINIMUM_UNITS` values on a 95 % interval of the median; below, where none exists at that level,
     the range; the generator depends on `purpose` only.
     """
     values = pd.Series(values, dtype=float).dropna().to_numpy()
@@ -191,7 +192,7 @@ def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, fl
     if values.size < stats.MINIMUM_UNITS:
         return middle, float(values.min()), float(values.max()), "range"
     low, high = stats.median_interval(values, stats.generator("spread", purpose))
-    return middle, low, high, "bootstrap 95 %"
+    return middle, low, high, INTERVAL
 
 
 def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
