@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy import stats as distributions
+from scipy.optimize import brentq
 
 from kanbench.stats import LEVEL, MINIMUM_UNITS, median, proportion_interval
 
 POWER = 0.8
 MOST = 10**6
+LARGE = 500
+"""Values from which the t distribution is the normal one for this purpose."""
 
 
 def minimal_detectable_effect(
@@ -33,16 +37,21 @@ def minimal_detectable_effect(
     return 0.0 if deviation == 0 else _shift(values.size, level, power) * deviation
 
 
+@cache
 def _shift(size: int, level: float, power: float) -> float:
     """Return the distance, in standard deviations, that a paired test of `size` values shows with the power."""
     critical = distributions.t.ppf((1 + level) / 2, size - 1)
-    low, high = 0.0, 1.0
-    while distributions.nct.sf(critical, size - 1, high) < power:
-        high *= 2
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if distributions.nct.sf(critical, size - 1, middle) >= power else (middle, high)
-    return high / math.sqrt(size * 3 / math.pi)
+    if size > LARGE:
+        found = _normal_shift(level, power)
+    else:
+        found = brentq(
+            lambda shift: distributions.nct.sf(critical, size - 1, shift) - power, 0, 10 * critical, xtol=1e-6
+        )
+    return found / math.sqrt(size * 3 / math.pi)
+
+
+def _normal_shift(level: float, power: float) -> float:
+    return float(distributions.norm.ppf((1 + level) / 2) + distributions.norm.ppf(power))
 
 
 def fewest(level: float = LEVEL) -> int:
@@ -65,18 +74,11 @@ def needed(
     distance, deviation = abs(median(values) - boundary), float(finite.std(ddof=1))
     if distance == 0:
         return math.inf
-    low = fewest(level)
-    if deviation == 0 or _shift(low, level, power) * deviation <= distance:
-        return float(low)
-    high = 2 * low
-    while _shift(high, level, power) * deviation > distance:
-        if high > MOST:
-            return math.inf
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _shift(middle, level, power) * deviation > distance else (low, middle)
-    return float(high)
+    # A t distribution asks for more than the normal one, so that the normal size is a lower bound, and a close one.
+    size = max(fewest(level), math.ceil((_normal_shift(level, power) * deviation / distance) ** 2 * math.pi / 3))
+    while _shift(size, level, power) * deviation > distance:
+        size += 1
+    return float(size) if size <= MOST else math.inf
 
 
 def needed_for_share(successes: int, trials: int, bound: float) -> float:
