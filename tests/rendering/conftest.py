@@ -6,6 +6,7 @@ import copy
 import difflib
 from pathlib import Path
 
+import paper_records
 import pytest
 
 from kanbench import frame as frames
@@ -34,6 +35,12 @@ def records(committed) -> list[dict]:
 def frame(committed):
     """The records frame; not to be changed."""
     return frames.to_frame(copy.deepcopy(committed))
+
+
+@pytest.fixture(scope="session")
+def everything(committed):
+    """The records frame with the sweeps and the convolutions of the paper; not to be changed."""
+    return frames.to_frame([*copy.deepcopy(committed), *paper_records.records()])
 
 
 @pytest.fixture

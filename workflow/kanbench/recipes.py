@@ -11,7 +11,7 @@ import ast
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +24,12 @@ SUFFIXES = {"figure": ("pdf", "png", "csv"), "table": ("csv", "md", "tex")}
 CONSTANTS = ("KIND", "EXPERIMENTS", "CATEGORY")
 CLAIMS_FILE = "claims.yaml"
 RENDERING = ("frame.py", "stats.py", "style.py", "table.py", "render.py")
-ANSWERING = ("claims.py",)
+COMPARING = ("comparison.py", "criteria.py", "power.py")
+"""What a recipe depends on that compares methods."""
+PUBLISHED_FILE = "published.csv"
+CHAPTERS = ("Accuracy", "Ablations", "Memory and speed", "Open questions", "Interpretation")
+"""Categories in the order of the report; others follow."""
+ANSWERING = ("claims.py", *COMPARING)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,16 @@ class Recipe:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
+
+
+def in_chapters(found: Iterable[Recipe]) -> list[Recipe]:
+    """Return recipes in the order of the report: by chapter, then by name."""
+
+    def place(recipe: Recipe) -> tuple[int, str, str]:
+        known = recipe.category in CHAPTERS
+        return CHAPTERS.index(recipe.category) if known else len(CHAPTERS), recipe.category, recipe.name
+
+    return sorted(found, key=place)
 
 
 def folder() -> Path:
@@ -121,6 +136,10 @@ def _uses(tree: ast.Module) -> Iterator[Path]:
             for file in [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]:
                 if file.is_file():
                     yield file
+                if file.stem in ("comparison", "published"):
+                    yield from (package / name for name in COMPARING)
+                if file.stem == "published":
+                    yield folder() / PUBLISHED_FILE
                 if file.stem == "answers":
                     yield from (package / name for name in ANSWERING)
                     yield folder() / CLAIMS_FILE

@@ -58,7 +58,9 @@ class RecordSet:
     def supplied_by(self, recipe: recipes.Recipe) -> str:
         """Return the sentence that stands where a recipe has no records."""
         experiments = ", ".join(recipe.experiments) or "any experiment"
-        return f"No records. Supplied by {experiments} (record set {self.name}: {len(self.frame)} runs)."
+        what = f"No records. Supplied by {experiments} (record set {self.name}: {len(self.frame)} runs)"
+        only = f" --config only={','.join(recipe.experiments)}" if recipe.experiments else ""
+        return f"{what}: snakemake --cores all{only}"
 
 
 def render(recipe_name: str, records: str | Path, output: str | Path) -> list[Path]:

@@ -8,6 +8,7 @@ import shlex
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def report(
     """
     output = Path(output)
     record_set = render.RecordSet(records)
-    known = recipes.discover().values()
+    known = recipes.in_chapters(recipes.discover().values())
     figures = figures or output.parent / "figures"
     outcomes = verdicts.evaluate(verdicts.load(claims_file), record_set.frame)
     index = {record["run"]: position for position, record in enumerate(record_set.records)}
@@ -72,7 +73,9 @@ def report(
             claims=render.claims_table(outcomes, record_set),
             verdicts=_tally(outcomes),
             figures=[_figure(recipe, records, figures) for recipe in known if recipe.kind == "figure"],
-            tables=[render.make_table(recipe, record_set) for recipe in known if recipe.kind == "table"],
+            tables=[
+                (recipe.category, render.make_table(recipe, record_set)) for recipe in known if recipe.kind == "table"
+            ],
             runs=_runs_table(record_set),
             records=Markup(_embedded(record_set.records)),
             citation=record_set.citation,
@@ -95,6 +98,9 @@ def environment(index: Mapping[str, int]) -> jinja2.Environment:
     templates.filters["csv_uri"] = lambda text: (
         "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
     )
+    templates.filters["groupby_kept"] = lambda entries, key: [
+        (name, list(members)) for name, members in groupby(entries, key=lambda entry: entry[key])
+    ]
     templates.globals["source"] = lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))
     return templates
 

@@ -159,6 +159,11 @@ def note(axes: Axes, text: str) -> None:
     axes.text(0.015, 0.02, text, transform=axes.transAxes, fontsize=7, color="#555555", bbox=box)
 
 
+def mark(axes: Axes, x: float, y: float, text: str) -> None:
+    """Write `text` small above a point."""
+    axes.annotate(text, (x, y), xytext=(0, 6), textcoords="offset points", fontsize=6.5, ha="center", color="#555555")
+
+
 def method_legend(figure: Figure, labels: Sequence[str], *, columns: int = 4, line: bool = False) -> None:
     """Put one legend with the colour and the marker of every method below the axes."""
     colour, marker = colours(labels), markers(labels)

@@ -1,4 +1,4 @@
-"""Error against trainable parameters
+"""Figure 2: error against trainable parameters
 
 Each small marker is one task and configuration (median over seeds, with its spread as a line); the large marker is the
 geometric mean over the tasks on which the method has an ok run at that configuration. The error is taken at the step

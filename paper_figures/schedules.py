@@ -1,0 +1,75 @@
+"""What the configuration alone explains
+
+The same method trained under several configurations: as published, as its upstream code does by default, and controlled
+(one schedule, budget and choice of step for all methods). Each marker is one seed of a task's test error, the bar its
+median. The released training decays the learning rate of the KAN to nothing and that of MetaKAN hardly or not at all,
+so that a part of the difference between the two is one of schedules.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kanbench import style, table
+
+KIND = "figure"
+EXPERIMENTS = ["E1", "E1schedules", "E5", "E5schedules", "E7", "E9schedules"]
+CATEGORY = "Ablations"
+ORDER = ("controlled", "upstream_default", "paper", "tuned")
+CONFIGURATION, SCHEDULE = "spec.configuration", "spec.training.schedule"
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a run of a task and method that was trained in several ways: the error and the way."""
+    schedule = records[SCHEDULE] if SCHEDULE in records else pd.Series("", index=records.index)
+    records = records.assign(schedule=schedule.fillna("").astype(str), way=records[CONFIGURATION].astype(str))
+    records["way"] = records["way"].str.replace("_", " ") + " (" + records["schedule"] + ")"
+    ways = records.groupby(["task", "method"])["way"].transform("nunique")
+    chosen = records[ways > 1]
+    rows = []
+    for (task, method, way), runs in chosen.groupby(["task", "method", "way"]):
+        middle, low, high, interval = table.spread(runs["error"], f"schedules {task} {method} {way}")
+        first = runs.iloc[0]
+        rows.append(
+            {
+                "task": task,
+                "method": method,
+                "label": first["label"],
+                "configuration": first[CONFIGURATION],
+                "way": way,
+                "error": middle,
+                "low": low,
+                "high": high,
+                "interval": interval,
+                "single": " ".join(f"{value:.6g}" for value in runs["error"].dropna()),
+                "metric_label": ("1 - " if first["goal"] == "max" else "") + table.metric_text(first["metric"]),
+                "seeds": table.status_text(runs["status"]),
+                "runs": " ".join(runs["run"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def draw(frame: pd.DataFrame):
+    """Draw one panel a task, one row a method and way of training."""
+    labels = sorted(frame["label"].unique())
+    tasks = sorted(frame["task"].unique())
+    figure, panels = style.rows_of_axes([len(frame[frame["task"] == task]) for task in tasks])
+    for axes, task in zip(panels, tasks, strict=True):
+        cells = frame[frame["task"] == task].copy()
+        cells["order"] = cells["configuration"].map({name: place for place, name in enumerate(ORDER)}).fillna(9)
+        cells = cells.sort_values(["label", "order", "way"], ascending=[False, False, False]).reset_index(drop=True)
+        for place, cell in cells.iterrows():
+            look = {"color": style.colours(labels)[cell["label"]], "marker": style.markers(labels)[cell["label"]]}
+            single = [float(value) for value in cell["single"].split()]
+            axes.plot(single, [place] * len(single), linestyle="", alpha=0.6, **look)
+            axes.vlines(cell["error"], place - 0.3, place + 0.3, color=look["color"], linewidth=2.2)
+            if not single:
+                axes.text(0.02, place, cell["seeds"], transform=axes.get_yaxis_transform(), fontsize=7, va="center")
+        if cells["error"].notna().any():
+            style.logarithmic(axes, "x")
+        axes.set_yticks(range(len(cells)), [f"{cell['label']}, {cell['way']}" for _, cell in cells.iterrows()])
+        axes.set_ylim(-0.7, len(cells) - 0.3)
+        axes.set(xlabel=cells["metric_label"].iloc[0], title=task)
+    style.method_legend(figure, labels, columns=2)
+    return figure

@@ -1,0 +1,59 @@
+"""Table 3: convolutional image classification
+
+One row a data set, number of layers and method: each basis with dense weights and with generated ones, and the plain
+convolutions that all of them have to beat. Test accuracy at the step chosen on validation, median over seeds. The
+difference is in the error rate, against the dense network of the same basis (a plain convolution: against MetaConvKAN
+with B-splines), negative where the method errs less; the margin is 0.01.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kanbench import published, table
+from kanbench.table import Cell, Table
+
+KIND = "table"
+EXPERIMENTS = ["E4", "E6"]
+CATEGORY = "Accuracy"
+LAYERS = "spec.method.settings.layers"
+BASES = ("bspline", "rbf", "legendre", "gram", "chebyshev")
+PARTNERS = {
+    **{f"meta_conv_kan-{basis}": f"conv_kan-{basis}" for basis in BASES},
+    "meta_conv_kan-released": "meta_conv_kan-bspline",
+    **{f"cnn-{size}": "meta_conv_kan-bspline" for size in ("plain", "matched", "wide")},
+}
+COLUMNS = (
+    *("Data set", "Layers", "Method", "Parameters", "Published", "Accuracy"),
+    *("Difference of errors", "Verdict", "Runs ok"),
+)
+
+
+def data(records: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a data set, number of layers and method."""
+    if LAYERS not in records:
+        return pd.DataFrame()
+    clusters = records["spec.method.settings.num_clusters"]
+    chosen = records[records[LAYERS].notna() & (clusters.isna() | (clusters.astype(str).isin(["1", "1.0"])))]
+    options = {"dataset": "spec.task.name", "by": (LAYERS,), "item": "Table 3", "margin": 0.01}
+    return published.against_partners(chosen, PARTNERS, ratio=False, **options)
+
+
+def rows(frame: pd.DataFrame) -> Table:
+    """Return the table, methods in the order of their labels."""
+    body = tuple(_row(row) for _, row in frame.iterrows())
+    return Table(COLUMNS, body, frame, frozenset({"Layers"}), notes=published.notes(frame))
+
+
+def _row(row: pd.Series) -> tuple[Cell, ...]:
+    return (
+        Cell(row["dataset"] if row["canonical"] else f"{row['dataset']} †"),
+        Cell(f"{row['layers']:g}", sort=row["layers"]),
+        Cell(row["label"]),
+        published.parameters_cell(row),
+        published.published_cell(row if row["layers"] == 4 else row.where(row.index != "published", float("nan"))),
+        published.ours_cell(row),
+        published.against_cell(row),
+        published.verdict_cell(row),
+        Cell(row["seeds"], table.run_names(row["runs"])),
+    )

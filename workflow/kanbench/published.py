@@ -1,0 +1,163 @@
+"""Published values beside ours: the rows and cells that the tables of the paper have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from kanbench import comparison, criteria, recipes, style, table
+from kanbench.table import Cell
+
+FILE = "published.csv"
+NOTE = "Published: {sources}. Row verdicts are not adjusted for the number of rows; the claims are."
+ABSENT = "not published"
+
+
+def read(item: str, metric: str) -> pd.DataFrame:
+    """Return the published values of a table by `dataset` and `method`: `value`, `trainable_parameters`, `source`."""
+    values = pd.read_csv(recipes.folder() / FILE)
+    chosen = values[(values["item"] == item) & (values["metric"] == metric)]
+    return chosen.set_index(["dataset", "method"])
+
+
+def against_partners(
+    records: pd.DataFrame,
+    partners: Mapping[str, str],
+    *,
+    dataset: str,
+    by: Sequence[str] = (),
+    item: str,
+    margin: float,
+    ratio: bool,
+    metric: str | None = None,
+) -> pd.DataFrame:
+    """Return one row a data set, group and method: the published value, ours, and the comparison with the partner.
+
+    Args:
+        partners: Method names and the method that each is compared with, in the same group; others have no comparison.
+        dataset: Column that names the data set as the published table does.
+        by: Further columns within which methods are compared (grid size, layers). Where a method does not have the
+            setting it takes part in every group.
+        margin, ratio: Of the comparison of errors: a factor minus one, or a difference.
+        metric: Published metric; default the metric of the runs.
+    """
+    records = criteria.best_trials(records)
+    rows = []
+    for name, of_set in records.groupby(dataset, sort=True):
+        listed = read(item, metric or str(of_set["metric"].iloc[0]))
+        for group, runs in _groups(of_set, by):
+            for method, mine in runs.groupby("method", sort=True):
+                others = runs[runs["method"] == partners.get(method)]
+                purpose = f"{item} {name} {group} {method}"
+                values = mine.groupby("seed")["value"].median()
+                middle, low, high, interval = table.spread(values, purpose)
+                found = comparison.Comparison()
+                if len(others):
+                    found = comparison.compare(mine, others, "error", margin=margin, purpose=purpose, ratio=ratio)
+                known = (name, method) in listed.index
+                rows.append(
+                    {
+                        "dataset": name,
+                        **dict(zip((column.rpartition(".")[2] for column in by), group, strict=True)),
+                        "method": method,
+                        "label": mine["label"].iloc[0],
+                        "parameters": mine["parameters.trainable"].median(),
+                        "published": listed.loc[(name, method), "value"] if known else math.nan,
+                        "published_parameters": listed.loc[(name, method), "trainable_parameters"]
+                        if known
+                        else math.nan,
+                        "source": listed.loc[(name, method), "source"] if known else "",
+                        "median": middle,
+                        "low": low,
+                        "high": high,
+                        "interval": interval,
+                        "partner": others["label"].iloc[0] if len(others) else "",
+                        **comparison_columns(found),
+                        "seeds": table.status_text(mine["status"]),
+                        "canonical": not (mine["data.canonical"] == False).any(),  # noqa: E712 - null is not false
+                        "runs": " ".join(mine["run"]),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def comparison_columns(found: comparison.Comparison) -> dict[str, object]:
+    """Return the columns in which a comparison stands in a frame."""
+    return {
+        "against": found.estimate,
+        "against_low": found.low,
+        "against_high": found.high,
+        "against_interval": found.interval,
+        "verdict": found.state,
+        "needed": found.needed,
+        "unit": found.unit,
+        "n_values": found.values.size,
+        "compared_runs": " ".join(found.runs),
+    }
+
+
+def _groups(runs: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple, pd.DataFrame]]:
+    """Return the values of `by` with the runs that have them, or lack the setting altogether."""
+    by = [column for column in by if column in runs] if runs is not None else []
+    if not by:
+        return [((), runs)]
+    found = []
+    present = runs.dropna(subset=by)
+    for group, _ in present.groupby(by, sort=True):
+        mask = pd.Series(True, index=runs.index)
+        for column, value in zip(by, group, strict=True):
+            mask &= (runs[column] == value) | runs[column].isna()
+        found.append((group, runs[mask]))
+    return found or [(tuple(math.nan for _ in by), runs)]
+
+
+def published_cell(row: pd.Series, show: Callable[[float], str] = style.number) -> Cell:
+    """Return the cell of the published value."""
+    value = row["published"]
+    return Cell(ABSENT, badge="absent") if math.isnan(value) else Cell(show(value), sort=value)
+
+
+def parameters_cell(row: pd.Series) -> Cell:
+    """Return our count, with the published one in brackets where there is one."""
+    published = row["published_parameters"]
+    more = "" if math.isnan(published) else f" (published {style.count(published)})"
+    return Cell(f"{style.exact(row['parameters'])}{more}", table.run_names(row["runs"]), row["parameters"])
+
+
+def ours_cell(row: pd.Series) -> Cell:
+    """Return our median with its interval or range."""
+    runs = table.run_names(row["runs"])
+    if math.isnan(row["median"]):
+        return Cell("no ok run", runs, badge="absent")
+    return Cell(table.spread_text(row["median"], row["low"], row["high"], row["interval"]), runs, row["median"])
+
+
+def against_cell(row: pd.Series) -> Cell:
+    """Return the comparison with the partner: estimate, interval, partner."""
+    if not row["partner"]:
+        return Cell("no partner")
+    runs = table.run_names(row["compared_runs"])
+    if math.isnan(row["against"]):
+        return Cell("no pairs", runs, badge="absent")
+    ends = f"{style.number(row['against_low'])} to {style.number(row['against_high'])}"
+    span = f"[{ends}]" if row["n_values"] >= 6 else f"({ends})"
+    return Cell(f"{style.number(row['against'])} {span} of {row['partner']}", runs, row["against"])
+
+
+def verdict_cell(row: pd.Series) -> Cell:
+    """Return the four-state verdict, with the runs that an undecided one needs."""
+    if not row["partner"]:
+        return Cell("not compared")
+    runs, text = table.run_names(row["compared_runs"]), row["verdict"]
+    if text == "undecided" and math.isfinite(row["needed"]):
+        text = f"undecided (needs about {row['needed']:.0f} {row['unit']})"
+    return Cell(text, runs, badge=row["verdict"].replace("no pairs", "absent"))
+
+
+def notes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the notes below a table: where the published values are from, and which data are not canonical."""
+    sources = "; ".join(sorted(set(frame["source"]) - {""})) or "no value for these rows"
+    marks = () if frame["canonical"].all() else ("† not the canonical archive of the data set, see the record.",)
+    return (NOTE.format(sources=sources), *marks)
