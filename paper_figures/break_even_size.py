@@ -12,7 +12,7 @@ import pandas as pd
 from kanbench import stats, style
 
 KIND = "figure"
-EXPERIMENTS = ["E1", "E1grid", "E2", "E3", "E5", "E7", "E8", "E8grid", "E8headline", "E9", "E13"]
+EXPERIMENTS = ["E1", "E1grid", "E2", "E3", "E5", "E7", "E8", "E8grid", "E8headline", "E9", "E9small", "E13"]
 CATEGORY = "Memory and speed"
 REFERENCES = ("efficient_kan", "tiled_kan")
 COUNT, PROMPTS = "parameters.trainable", "parameters.groups.prompts"
@@ -75,6 +75,6 @@ def draw(frame: pd.DataFrame):
                 axes.axvline(size, color="#9A9A9A", linestyle=":", linewidth=0.7, zorder=0)
         style.logarithmic(axes)
         title = f"against {reference}"
-        axes.set(xlabel="number of edges", ylabel="trainable parameters, MetaKAN over KAN", title=title)
+        axes.set(xlabel="number of edges", ylabel="parameters, MetaKAN over KAN", title=title)
     style.method_legend(figure, labels, columns=2)
     return figure

@@ -79,7 +79,7 @@ def draw(frame: pd.DataFrame):
             strong = edge in spread.index[:COLOURED]
             colour = style.colours(labels)[label] if strong else "#C4C4C4"
             axes.plot(lines.index, lines[edge] / scale, color=colour, linewidth=1.3 if strong else 0.7)
-        axes.set(xlabel=f"input of layer {layer + 1}", title=style.title(f"{label}, {task}", inches=2.5))
+        axes.set(xlabel=f"input of layer {layer + 1}", title=style.title(f"{label}, {task}", inches=2.0))
         axes.set_ylabel("edge function (scaled)")
     style.method_legend(figure, labels, line=True)
     return figure

@@ -76,6 +76,8 @@ def draw(frame: pd.DataFrame):
         axes.set(xlabel="learning rate of the meta-learners", ylabel="learning rate of the prompts")
         axes.set_title(style.title(f"{task}, {label}", inches=3.6))
         bar = figure.colorbar(image, ax=axes, label=cells["metric_label"].iloc[0], pad=0.02)
+        ticks = np.geomspace(scale.vmin, scale.vmax, 3)
+        bar.set_ticks(ticks, labels=[style.number(tick, 2) for tick in ticks])
         bar.ax.minorticks_off()
     return figure
 

@@ -20,6 +20,13 @@ from kanbench.spec import run_name
 
 BASES = {"bspline": 1.0, "rbf": 0.8, "legendre": 0.9, "gram": 0.7, "chebyshev": 1.1}
 CHANCE = 0.9
+SAMPLED_TASK = {
+    "formula": "I.6.20b",
+    "train_samples": 500,
+    "validation_samples": 200,
+    "test_samples": 500,
+    "noise": 0.0,
+}
 OPTIMISED = {"optimiser": "adam", "learning_rate": 0.01, "steps": 300, "batch_size": 128, "schedule": "cosine"}
 OPTIMISED |= {"weight_decay": 0.0, "evaluations": 6, "timeout_seconds": None}
 
@@ -152,9 +159,7 @@ def sampled() -> list[dict]:
     found = []
     for method, wave in (("efficient_kan", 2.0), ("metakan-relu", 3.0)):
         record = make_records.record(
-            make_records.spec_of(
-                "feynman", {"formula": "I.6.20b"}, method, make_records.settings_of(method, 3, 1, 5), 0
-            ),
+            make_records.spec_of("feynman", SAMPLED_TASK, method, make_records.settings_of(method, 3, 1, 5), 0),
             ["E12"],
         )
         values = [[round(float(math.sin(wave * (t + edge))), 6) for t in points] for edge in range(9)]
