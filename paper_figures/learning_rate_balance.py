@@ -14,7 +14,7 @@ import pandas as pd
 from kanbench import style, table
 
 KIND = "figure"
-EXPERIMENTS = ["E9", "E9balance"]
+EXPERIMENTS = ["E9"]
 CATEGORY = "Ablations"
 PROMPTS, LEARNERS = (f"spec.training.groups.{group}.learning_rate" for group in ("prompts", "meta_learners"))
 

@@ -13,7 +13,7 @@ import pandas as pd
 from kanbench import style, table
 
 KIND = "figure"
-EXPERIMENTS = ["E4"]
+EXPERIMENTS = ["E4", "E6deep"]
 CATEGORY = "Ablations"
 CLUSTERS, LAYERS = "spec.method.settings.num_clusters", "spec.method.settings.layers"
 

@@ -13,7 +13,18 @@ import pandas as pd
 from kanbench import style, table
 
 KIND = "figure"
-EXPERIMENTS = ["E1", "E1schedules", "E5", "E5schedules", "E7", "E9schedules"]
+EXPERIMENTS = [
+    "E1",
+    "E1released",
+    "E1schedule",
+    "E5",
+    "E5paper",
+    "E5released",
+    "E5schedule",
+    "E7",
+    "E7paper",
+    "E7released",
+]
 CATEGORY = "Ablations"
 ORDER = ("controlled", "upstream_default", "paper", "tuned")
 CONFIGURATION, SCHEDULE = "spec.configuration", "spec.training.schedule"

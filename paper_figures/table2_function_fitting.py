@@ -4,7 +4,8 @@ One row a formula, grid size, depth and method. RMSE: median over seeds of the t
 validation; MSE is its square, the quantity that the paper prints. Ratios are RMSE of MetaKAN over that of the KAN with
 its interval (square brackets, from six seeds on) or range; the margin is a factor of 1.1. The last rows take each
 formula as one value: all formulas run, and the thirteen that the KAN paper has in common with the released list.
-I.12.1 and I.12.5 are one function, which counts twice among all.
+I.12.1 and I.12.5 are one function, which counts twice among all. Published and released settings are rows of their
+own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from kanbench import comparison, published, style, table
 from kanbench.table import Cell, Table
 
 KIND = "table"
-EXPERIMENTS = ["E1", "E1grid"]
+EXPERIMENTS = ["E1", "E1grid", "E1extended", "E1released", "E1tuned"]
 CATEGORY = "Accuracy"
 FORMULA = "spec.task.settings.formula"
 GRID, DEPTH = "spec.method.settings.grid_size", "spec.method.settings.depth"
@@ -29,7 +30,7 @@ CORE = (
     *("I.26.2", "I.27.6", "I.29.16", "I.30.3", "I.37.4"),
 )
 COLUMNS = (
-    *("Formula", "Grid", "Depth", "Method", "Parameters", "Published MSE", "MSE", "RMSE"),
+    *("Formula", "Grid", "Depth", "Configuration", "Method", "Parameters", "Published MSE", "MSE", "RMSE"),
     *("RMSE ratio", "Verdict", "Runs ok"),
 )
 
@@ -52,11 +53,14 @@ def _averages(records: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, chosen in (("all formulas", set(found["dataset"])), ("13-formula core", set(CORE))):
         inside = found[found["dataset"].isin(chosen)]
-        for (grid, depth, method), cells in inside.groupby(["grid_size", "depth", "method"], dropna=False):
-            network = records[records[FORMULA].isin(chosen) & (records[DEPTH] == depth)]
+        for (configuration, grid, depth, method), cells in inside.groupby(
+            ["configuration", "grid_size", "depth", "method"], dropna=False
+        ):
+            network = records[records[FORMULA].isin(set(cells["dataset"])) & (records[DEPTH] == depth)]
             network = network[(network[GRID] == grid) | network[GRID].isna()]
+            network = network[network[published.CONFIGURATION] == configuration]
             mine, others = (network[network["method"] == which] for which in (method, PARTNERS.get(method)))
-            purpose = f"table 2 {name} {grid} {depth} {method}"
+            purpose = f"table 2 {name} {configuration} {grid} {depth} {method}"
             result = comparison.Comparison()
             if len(others):
                 result = comparison.compare(mine, others, "error", margin=MARGIN, purpose=purpose)
@@ -66,8 +70,9 @@ def _averages(records: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
                     "dataset": f"{name} ({cells['dataset'].nunique()})",
                     "grid_size": grid,
                     "depth": depth,
+                    "configuration": configuration,
                     "method": method,
-                    "label": cells["label"].iloc[0],
+                    "label": mine["label"].iloc[0],
                     "parameters": cells["parameters"].median(),
                     "published": math.nan,
                     "published_parameters": math.nan,
@@ -102,6 +107,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
         Cell(row["dataset"]),
         Cell("none" if math.isnan(row["grid_size"]) else f"{row['grid_size']:g}", sort=row["grid_size"]),
         Cell(f"{row['depth']:g}", sort=row["depth"]),
+        published.configuration_cell(row),
         Cell(row["label"]),
         published.parameters_cell(row),
         Cell("an average of ours") if average else published.published_cell(row),

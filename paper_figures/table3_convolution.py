@@ -14,7 +14,7 @@ from kanbench import published, table
 from kanbench.table import Cell, Table
 
 KIND = "table"
-EXPERIMENTS = ["E4", "E6"]
+EXPERIMENTS = ["E4", "E6", "E6deep", "E6paper"]
 CATEGORY = "Accuracy"
 LAYERS = "spec.method.settings.layers"
 BASES = ("bspline", "rbf", "legendre", "gram", "chebyshev")
@@ -24,7 +24,7 @@ PARTNERS = {
     **{f"cnn-{size}": "meta_conv_kan-bspline" for size in ("plain", "matched", "wide")},
 }
 COLUMNS = (
-    *("Data set", "Layers", "Method", "Parameters", "Published", "Accuracy"),
+    *("Data set", "Layers", "Configuration", "Method", "Parameters", "Published", "Accuracy"),
     *("Difference of errors", "Verdict", "Runs ok"),
 )
 
@@ -49,6 +49,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
     return (
         Cell(row["dataset"] if row["canonical"] else f"{row['dataset']} †"),
         Cell(f"{row['layers']:g}", sort=row["layers"]),
+        published.configuration_cell(row),
         Cell(row["label"]),
         published.parameters_cell(row),
         published.published_cell(row if row["layers"] == 4 else row.where(row.index != "published", float("nan"))),

@@ -14,20 +14,22 @@ from kanbench import published, table
 from kanbench.table import Cell, Table
 
 KIND = "table"
-EXPERIMENTS = ["E5"]
+EXPERIMENTS = ["E5", "E5paper", "E5released", "E5tuned"]
 CATEGORY = "Accuracy"
 PARTNERS = {
     "metakan-relu": "efficient_kan",
     "metakan-linear": "metakan-relu",
     "metakan_released-relu": "efficient_kan",
     "metakan_released-affine": "metakan_released-relu",
+    "metakan_released-shared": "metakan_released-relu",
     "meta_fast_kan": "fast_kan",
     "meta_wav_kan-described": "wav_kan",
     "meta_wav_kan-released": "wav_kan",
+    **{f"meta_polynomial_kan-{basis}": f"polynomial_kan-{basis}" for basis in ("legendre", "gram", "chebyshev")},
     **dict.fromkeys(("mlp", "mlp_matched", "affine", "shared_kan", "low_rank_kan"), "metakan-relu"),
 }
 COLUMNS = (
-    *("Data set", "Network", "Method", "Parameters", "Published", "Accuracy"),
+    *("Data set", "Network", "Configuration", "Method", "Parameters", "Published", "Accuracy"),
     *("Difference of errors", "Verdict", "Runs ok"),
 )
 WIDTH, DEPTH = "spec.method.settings.hidden_width", "spec.method.settings.depth"
@@ -49,6 +51,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
     return (
         Cell(row["dataset"] if row["canonical"] else f"{row['dataset']} †"),
         Cell(f"{row['depth']:g} × {row['hidden_width']:g}"),
+        published.configuration_cell(row),
         Cell(row["label"]),
         published.parameters_cell(row),
         published.published_cell(row),

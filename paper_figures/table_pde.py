@@ -16,16 +16,17 @@ from kanbench import published, style, table
 from kanbench.table import Cell, Table
 
 KIND = "table"
-EXPERIMENTS = ["E7"]
+EXPERIMENTS = ["E7", "E7exact", "E7high", "E7paper", "E7released"]
 CATEGORY = "Accuracy"
-DIMENSION, L1 = "spec.task.settings.dimension", "metrics.selected.test.relative_l1"
+DIMENSION, LAPLACIAN = "spec.task.settings.dimension", "spec.task.settings.laplacian"
+L1 = "metrics.selected.test.relative_l1"
 PARTNERS = {
     "metakan-relu": "efficient_kan",
     "metakan-linear": "efficient_kan",
     **dict.fromkeys(("mlp", "mlp_matched", "shared_kan", "low_rank_kan"), "metakan-relu"),
 }
 COLUMNS = (
-    *("Equation", "Dimension", "Method", "Parameters", "Relative L2", "Relative L1"),
+    *("Equation", "Dimension", "Laplacian", "Configuration", "Method", "Parameters", "Relative L2", "Relative L1"),
     *("L2 ratio", "Verdict", "Floors", "Runs ok"),
 )
 
@@ -35,10 +36,10 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     chosen = records[records["family"] == "pde"]
     if chosen.empty:
         return pd.DataFrame()
-    options = {"dataset": "spec.task.name", "by": (DIMENSION,), "item": "PDE", "margin": 0.1}
+    options = {"dataset": "spec.task.name", "by": (DIMENSION, LAPLACIAN), "item": "PDE", "margin": 0.1}
     found = published.against_partners(chosen, PARTNERS, ratio=True, **options)
-    l1 = chosen.groupby(["spec.task.name", DIMENSION, "method"])[L1].median() if L1 in chosen else {}
-    found["relative_l1"] = [l1.get((r["dataset"], r["dimension"], r["method"]), math.nan) for _, r in found.iterrows()]
+    l1 = chosen.set_index("run")[L1] if L1 in chosen else pd.Series(math.nan, index=chosen["run"])
+    found["relative_l1"] = [l1[list(table.run_names(runs))].median() for runs in found["runs"]]
     floors = _floors(chosen)
     found["floors"] = [_against(row, floors) for _, row in found.iterrows()]
     everything = pd.concat([found.assign(kind="method"), floors], ignore_index=True) if len(floors) else found
@@ -108,6 +109,8 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
     return (
         Cell(row["dataset"].replace("_", " ")),
         Cell(f"{row['dimension']:g}", sort=row["dimension"]),
+        Cell(row["laplacian"] if isinstance(row["laplacian"], str) else "any"),
+        published.configuration_cell(row),
         Cell(row["label"]),
         Cell("none") if row["label"].startswith("floor: ") else published.parameters_cell(row),
         published.ours_cell(row),

@@ -134,9 +134,7 @@ def rates() -> list[dict]:
         groups = {"prompts": {"learning_rate": prompts}, "meta_learners": {"learning_rate": learners}}
         settings = make_records.settings_of("metakan-relu", 32, 1, 5)
         options = {"training": {"groups": groups}, "status": "diverged" if lost else "ok", "parameters": 2729}
-        found.append(
-            trained("digits", "metakan-relu", settings, seed, "E9balance", error=0.03 * 3**distance, **options)
-        )
+        found.append(trained("digits", "metakan-relu", settings, seed, "E9", error=0.03 * 3**distance, **options))
     return found
 
 
@@ -149,7 +147,7 @@ def configurations() -> list[dict]:
         for method, share in (("efficient_kan", 1.0), ("metakan-relu", 0.6)):
             settings = make_records.settings_of(method, 32, 1, 5)
             options = {"training": {"schedule": schedule}, "configuration": name, "error": 0.03 * factor**share}
-            found.append(trained("digits", method, settings, seed, "E9schedules", **options))
+            found.append(trained("digits", method, settings, seed, "E5schedule", **options))
     return found
 
 

@@ -126,8 +126,8 @@ def test_the_two_sides_of_a_claim_may_differ_in_what_they_select(records, tmp_pa
             worsen(copied)
             records.append(copied)
     criterion = {"kind": "paired_difference", "metric": "error", "method": "metakan-relu", "expect": "worse"}
-    criterion |= {"margin": 0.01, "method_select": {"configuration": "paper"}}
-    criterion |= {"reference_select": {"configuration": "controlled"}}
+    criterion |= {"margin": 0.01, "method_where": {"configuration": "paper"}}
+    criterion |= {"reference_where": {"configuration": "controlled"}}
     found = outcome_of(frames.to_frame(records), tmp_path, experiment="E5", criterion=criterion)
     assert (found.verdict, found.n_ok) == ("holds", 6)
 

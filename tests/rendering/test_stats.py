@@ -76,16 +76,32 @@ def test_without_a_reference_a_run_is_compared_with_itself():
     assert stats.differences(paired).tolist() == [-1.0, -1.0]
 
 
-def test_units_are_tasks_where_there_are_enough_and_seeds_otherwise():
-    tasks = [(f"t{i}", seed, float(i + seed)) for i in range(6) for seed in (0, 1)]
+def test_units_are_tasks_where_there_are_enough_and_runs_of_just_these_tasks_otherwise():
+    tasks = [(f"t{i}", seed, float(i + seed)) for i in range(8) for seed in (0, 1)]
     paired = stats.pairs(rows(*tasks), rows(*((t, s, 0.0) for t, s, _ in tasks), method="b"), "error")
     values, unit = stats.units(paired, stats.differences(paired))
     assert unit == "tasks"
-    assert values.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    assert values.tolist() == [0.5 + i for i in range(8)]
     few = paired[paired["task"].isin(["t0", "t4"])]
     values, unit = stats.units(few, stats.differences(few))
-    assert unit == "seeds"
-    assert values.tolist() == [2.0, 3.0]
+    assert unit == "runs of 2 tasks"
+    assert values.tolist() == [0.0, 1.0, 4.0, 5.0]
+    one = paired[paired["task"] == "t3"]
+    assert stats.units(one, stats.differences(one))[1] == "seeds"
+
+
+def test_repetitions_in_other_settings_are_no_new_evidence():
+    grids = [rows(("x", 0, 1.0), ("x", 1, 3.0), grid_size=grid).assign(error=grid) for grid in (1.0, 2.0, 9.0)]
+    reference = [rows(("x", 0, 0.0), ("x", 1, 0.0), method="b", grid_size=grid) for grid in (1.0, 2.0, 9.0)]
+    paired = stats.pairs(pd.concat(grids), pd.concat(reference), "error")
+    assert len(paired) == 6
+    assert stats.units(paired, stats.differences(paired))[0].tolist() == [2.0, 2.0]
+
+
+def test_networks_of_other_sizes_are_no_pair():
+    deep = pd.concat([rows(("x", 0, 1.0), layers=4), rows(("x", 0, 2.0), layers=8)])
+    other = pd.concat([rows(("x", 0, 5.0), layers=4, method="b"), rows(("x", 0, 9.0), layers=8, method="b")])
+    assert stats.differences(stats.pairs(deep, other, "error")).tolist() == [-4.0, -7.0]
 
 
 def test_the_median_knows_infinities():

@@ -20,6 +20,7 @@ SHORT = {
     "configuration": "spec.configuration",
     **{axis: f"spec.method.settings.{axis}" for axis in AXES},
 }
+_SIZES = [f"spec.method.settings.{size}" for size in stats.SIZES]
 RATES = tuple(f"spec.training.groups.{group}.learning_rate" for group in ("prompts", "meta_learners"))
 BALANCE = "learning_rate_ratio"
 """Name by which a claim selects runs by the learning rate of the prompts over that of the meta-learners."""
@@ -38,7 +39,7 @@ def missing(criterion: Mapping[str, Any]) -> Iterable[str]:
     """Yield the keys that a criterion of this kind needs and lacks, beyond what the schema can say."""
     kind = criterion["kind"]
     yield from (key for key in NEEDS[kind] if key not in criterion)
-    compares = {"reference", "reference_metric", "reference_select"} & criterion.keys()
+    compares = {"reference", "reference_metric", "reference_where"} & criterion.keys()
     if kind not in ("threshold", "trend") and not compares:
         yield "reference"
     if kind in BOUNDED and not {"at_least", "at_most"} & criterion.keys():
@@ -50,12 +51,12 @@ def compared(
 ) -> pd.DataFrame:
     """Return the pairs of a claim (for a threshold its runs) with `usable` and `complete`."""
     rows = best_trials(select(of_experiments(frame, experiments), criterion.get("select", {})))
-    method = select(_of(rows, criterion["method"]) if "method" in criterion else rows, criterion.get("method_select"))
+    method = select(_of(rows, criterion["method"]) if "method" in criterion else rows, criterion.get("method_where"))
     reference = None
-    if "reference" in criterion or "reference_select" in criterion:
+    if "reference" in criterion or "reference_where" in criterion:
         named = criterion.get("reference", criterion.get("method"))
-        reference = select(_of(rows, named) if named else rows, criterion.get("reference_select"))
-    chosen = {**criterion.get("method_select", {}), **criterion.get("reference_select", {})}
+        reference = select(_of(rows, named) if named else rows, criterion.get("reference_where"))
+    chosen = {**criterion.get("method_where", {}), **criterion.get("reference_where", {})}
     pairs = stats.pairs(
         method,
         reference,
@@ -72,19 +73,20 @@ def compared(
 
 
 def select(rows: pd.DataFrame, wanted: Mapping[str, Any] | None) -> pd.DataFrame:
-    """Return the rows whose columns have the wanted value, one of several, or one within {at_least, at_most}."""
+    """Return the rows whose columns have the wanted value, one of several, or one within {at_least, at_most}.
+
+    Null stands for no value, which is also what a column that no record has holds.
+    """
     for key, value in (wanted or {}).items():
-        column = SHORT.get(key, key)
-        entries = rows.get(column)
+        entries = rows.get(SHORT.get(key, key), pd.Series(math.nan, index=rows.index))
         if key == BALANCE and set(RATES) <= set(rows.columns):
             entries = rows[RATES[0]] / rows[RATES[1]]
-        if entries is None:
-            rows = rows.iloc[:0]
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             inside = entries.between(value.get("at_least", -math.inf), value.get("at_most", math.inf))
-            rows = rows[inside]
         else:
-            rows = rows[entries.isin(value if isinstance(value, list) else [value])]
+            values = value if isinstance(value, list) else [value]
+            inside = entries.isin([v for v in values if v is not None]) | (entries.isna() & (None in values))
+        rows = rows[inside.astype(bool)]
     return rows
 
 
@@ -102,7 +104,7 @@ def best_trials(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     tuned = rows["spec.trial"].notna()
     kept = [rows[~tuned]]
-    axes = [SHORT[axis] for axis in ("grid_size", "hidden_width", "depth")]
+    axes = [SHORT[axis] for axis in ("grid_size", "hidden_width", "depth")] + [s for s in _SIZES if s in rows]
     for _, trials in rows[tuned].groupby(["method", "task", *axes], dropna=False):
         scores = {trial: _score(runs) for trial, runs in trials.groupby("spec.trial")}
         kept.append(trials[trials["spec.trial"] == min(scores, key=scores.get)])
@@ -143,11 +145,13 @@ def slopes(criterion: Mapping[str, Any], pairs: pd.DataFrame) -> pd.DataFrame:
     found = []
     if along not in pairs:
         return pd.DataFrame(columns=["task", "seed", "slope"])
-    alone = not {"reference", "reference_select"} & criterion.keys()
+    alone = not {"reference", "reference_where"} & criterion.keys()
     logs = np.log(pairs["value"]) if alone else np.log(pairs["value"]) - np.log(pairs["reference_value"])
     points = pairs.assign(log_ratio=logs, log_axis=np.log(pairs[along].astype(float)))
     points = points[points["complete"] & np.isfinite(points["log_ratio"]) & np.isfinite(points["log_axis"])]
-    others = [key for key in ("task", "seed", *AXES, "spec.training.batch_size") if key in pairs and key != along]
+    others = [
+        key for key in ("task", "seed", *AXES, *_SIZES, "spec.training.batch_size") if key in pairs and key != along
+    ]
     for _, line in points.groupby(others, dropna=False):
         if line["log_axis"].nunique() > 1:
             slope = np.polynomial.polynomial.polyfit(line["log_axis"], line["log_ratio"], 1)[1]

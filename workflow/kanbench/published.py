@@ -13,6 +13,7 @@ from kanbench.table import Cell
 FILE = "published.csv"
 NOTE = "Published: {sources}. Row verdicts are not adjusted for the number of rows; the claims are."
 ABSENT = "not published"
+CONFIGURATION = "spec.configuration"
 
 
 def read(item: str, metric: str) -> pd.DataFrame:
@@ -38,19 +39,21 @@ def against_partners(
     Args:
         partners: Method names and the method that each is compared with, in the same group; others have no comparison.
         dataset: Column that names the data set as the published table does.
-        by: Further columns within which methods are compared (grid size, layers). Where a method does not have the
-            setting it takes part in every group.
+        by: Further columns within which methods are compared (grid size, layers), besides the configuration. Where a
+            method does not have the setting it takes part in every group.
         margin, ratio: Of the comparison of errors: a factor minus one, or a difference.
         metric: Published metric; default the metric of the runs.
     """
-    records = criteria.best_trials(records)
-    rows = []
+    records, rows = criteria.best_trials(records), []
+    missing = {column.rpartition(".")[2]: math.nan for column in by if column not in records}
+    by = [column for column in (*by, CONFIGURATION) if column in records]
     for name, of_set in records.groupby(dataset, sort=True):
         listed = read(item, metric or str(of_set["metric"].iloc[0]))
         for group, runs in _groups(of_set, by):
-            for method, mine in runs.groupby("method", sort=True):
+            cells = runs.groupby("method")["cell"].nunique()
+            for (method, cell), mine in runs.groupby(["method", "cell"], sort=True):
                 others = runs[runs["method"] == partners.get(method)]
-                purpose = f"{item} {name} {group} {method}"
+                purpose = f"{item} {name} {group} {cell}"
                 values = mine.groupby("seed")["value"].median()
                 middle, low, high, interval = table.spread(values, purpose)
                 found = comparison.Comparison()
@@ -60,9 +63,10 @@ def against_partners(
                 rows.append(
                     {
                         "dataset": name,
+                        **missing,
                         **dict(zip((column.rpartition(".")[2] for column in by), group, strict=True)),
                         "method": method,
-                        "label": mine["label"].iloc[0],
+                        "label": _label(mine.iloc[0], cells[method] > 1),
                         "parameters": mine["parameters.trainable"].median(),
                         "published": listed.loc[(name, method), "value"] if known else math.nan,
                         "published_parameters": listed.loc[(name, method), "trainable_parameters"]
@@ -83,6 +87,10 @@ def against_partners(
     return pd.DataFrame(rows)
 
 
+def _label(run: pd.Series, several: bool) -> str:
+    return f"{run['label']} ({run['settings']})" if several and run["settings"] else run["label"]
+
+
 def comparison_columns(found: comparison.Comparison) -> dict[str, object]:
     """Return the columns in which a comparison stands in a frame."""
     return {
@@ -100,9 +108,6 @@ def comparison_columns(found: comparison.Comparison) -> dict[str, object]:
 
 def _groups(runs: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple, pd.DataFrame]]:
     """Return the values of `by` with the runs that have them, or lack the setting altogether."""
-    by = [column for column in by if column in runs] if runs is not None else []
-    if not by:
-        return [((), runs)]
     found = []
     present = runs.dropna(subset=by)
     for group, _ in present.groupby(by, sort=True):
@@ -144,6 +149,12 @@ def against_cell(row: pd.Series) -> Cell:
     ends = f"{style.number(row['against_low'])} to {style.number(row['against_high'])}"
     span = f"[{ends}]" if row["n_values"] >= 6 else f"({ends})"
     return Cell(f"{style.number(row['against'])} {span} of {row['partner']}", runs, row["against"])
+
+
+def configuration_cell(row: pd.Series) -> Cell:
+    """Return where the settings of a row come from: controlled, paper, upstream default or tuned."""
+    name = row.get("configuration")
+    return Cell(name.replace("_", " ") if isinstance(name, str) else "any")
 
 
 def verdict_cell(row: pd.Series) -> Cell:

@@ -18,12 +18,16 @@ from scipy import stats as distributions
 
 from kanbench.frame import AXES, FAILED
 
+SIZES = ("layers", "width_factor")
+"""Settings besides the standard axes that say how large a network is, where both methods have them."""
 LEVEL = 0.95
 RESAMPLES = 4000
 MINIMUM_UNITS = 6
 """Fewest independent values for which a distribution-free 95 % interval of a median exists: 1 - 2^(1-n) >= 0.95."""
 MODERATE = 31
 """Values from which the percentile bootstrap of a median keeps its level; below it falls short, to 87 % at seven."""
+ENOUGH_TASKS = 8
+"""Tasks from which a statement is about tasks of their kind; with fewer it is about just these tasks."""
 SHARED = (
     *("task", "seed", "spec.dtype", "spec.device", "spec.configuration"),
     *("spec.training.steps", "spec.training.epochs", "spec.training.batch_size"),
@@ -83,7 +87,7 @@ def pairs(
 
 
 def _axis_columns() -> list[str]:
-    return [f"spec.method.settings.{axis}" for axis in AXES]
+    return [f"spec.method.settings.{axis}" for axis in (*AXES, *SIZES)]
 
 
 def _tells_apart(method: pd.DataFrame, reference: pd.DataFrame, column: str) -> bool:
@@ -122,18 +126,23 @@ def log_ratios(compared: pd.DataFrame) -> np.ndarray:
 
 
 def units(compared: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Reduce paired values to independent ones: a median per task, or per seed where tasks are few.
+    """Reduce paired values to independent ones: a median per task, or per task and seed where tasks are few.
 
     Runs of one task share what makes the task easy or hard, so they are not independent evidence about other tasks.
-    With fewer than `MINIMUM_UNITS` tasks the statement is about just these tasks, and the seed is what varies.
+    With fewer than `ENOUGH_TASKS` tasks the statement is about just these tasks, and their seeds are what varies;
+    repetitions in other settings (grid size, depth) are no new evidence either way.
 
     Returns:
-        The values and what they are ("tasks" or "seeds").
+        The values and what they are: "tasks", "seeds" (of one task) or "runs of n tasks".
     """
     usable = compared[compared["usable"]]
-    by = "task" if usable["task"].nunique() >= MINIMUM_UNITS else "seed"
-    reduced = [median(values[(usable[by] == key).to_numpy()]) for key in sorted(usable[by].unique())]
-    return np.asarray(reduced, float), f"{by}s"
+    tasks = usable["task"].nunique()
+    by, unit = ["task", "seed"], f"runs of {tasks} tasks" if tasks > 1 else "seeds"
+    if tasks >= ENOUGH_TASKS:
+        by, unit = ["task"], "tasks"
+    groups = usable[by].reset_index(drop=True).groupby(by, sort=True).indices
+    reduced = [median(values[positions]) for _, positions in sorted(groups.items())]
+    return np.asarray(reduced, float), unit
 
 
 def median(values: np.ndarray) -> float:
