@@ -57,8 +57,8 @@ def test_too_few_independent_values_leave_a_claim_undecided(outcomes):
 
 
 def test_p_values_are_adjusted_inside_their_family(outcomes):
-    family = [o for o in outcomes.values() if o.family == "accuracy"]
-    assert len(family) == 3
+    family = [o for o in outcomes.values() if o.family == "accuracy" and o.verdict != "no records"]
+    assert len(family) == 3  # the convolutions have no records, so that nothing was tested
     smallest = min(family, key=lambda o: o.p_value)
     assert smallest.p_holm == pytest.approx(min(1.0, 3 * smallest.p_value))
     assert all(o.p_holm >= o.p_value for o in family)
@@ -118,7 +118,7 @@ def test_a_trend_is_the_exponent_of_the_ratio_along_an_axis(records, tmp_path):
 
 
 def test_the_two_sides_of_a_claim_may_differ_in_what_they_select(records, tmp_path):
-    for record in records:
+    for record in list(records):
         if record["spec"]["method"]["name"] == "metakan-relu" and record["experiments"] == ["E5"]:
             copied = copy.deepcopy(record)
             copied["run"] += "-paper"

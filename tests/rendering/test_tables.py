@@ -27,7 +27,7 @@ def tables(record_set):
     return {recipe.name: render.make_table(recipe, record_set) for recipe in known if recipe.kind == "table"}
 
 
-@pytest.mark.parametrize("name", ["summary", "parameters_and_memory"])
+@pytest.mark.parametrize("name", ["summary", "parameters_and_memory", "table2_function_fitting", "table_pde"])
 def test_golden(tables, golden, name):
     golden(f"{name}.csv", tables[name].to_csv())
     golden(f"{name}.md", tables[name].to_markdown())

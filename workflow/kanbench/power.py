@@ -76,7 +76,7 @@ def needed(
         return math.inf
     # A t distribution asks for more than the normal one, so that the normal size is a lower bound, and a close one.
     size = max(fewest(level), math.ceil((_normal_shift(level, power) * deviation / distance) ** 2 * math.pi / 3))
-    while _shift(size, level, power) * deviation > distance:
+    while size <= MOST and _shift(size, level, power) * deviation > distance:
         size += 1
     return float(size) if size <= MOST else math.inf
 
