@@ -51,40 +51,39 @@ def against_partners(
         listed = read(item, metric or str(of_set["metric"].iloc[0]))
         for group, runs in _groups(of_set, by):
             cells = runs.groupby("method")["cell"].nunique()
+            shared = {**missing, **dict(zip((column.rpartition(".")[2] for column in by), group, strict=True))}
             for (method, cell), mine in runs.groupby(["method", "cell"], sort=True):
                 others = runs[runs["method"] == partners.get(method)]
                 purpose = f"{item} {name} {group} {cell}"
-                values = mine.groupby("seed")["value"].median()
-                middle, low, high, interval = table.spread(values, purpose)
                 found = comparison.Comparison()
                 if len(others):
                     found = comparison.compare(mine, others, "error", margin=margin, purpose=purpose, ratio=ratio)
-                known = (name, method) in listed.index
-                rows.append(
-                    {
-                        "dataset": name,
-                        **missing,
-                        **dict(zip((column.rpartition(".")[2] for column in by), group, strict=True)),
-                        "method": method,
-                        "label": _label(mine.iloc[0], cells[method] > 1),
-                        "parameters": mine["parameters.trainable"].median(),
-                        "published": listed.loc[(name, method), "value"] if known else math.nan,
-                        "published_parameters": listed.loc[(name, method), "trainable_parameters"]
-                        if known
-                        else math.nan,
-                        "source": listed.loc[(name, method), "source"] if known else "",
-                        "median": middle,
-                        "low": low,
-                        "high": high,
-                        "interval": interval,
-                        "partner": others["label"].iloc[0] if len(others) else "",
-                        **comparison_columns(found),
-                        "seeds": table.status_text(mine["status"]),
-                        "canonical": not (mine["data.canonical"] == False).any(),  # noqa: E712 - null is not false
-                        "runs": " ".join(mine["run"]),
-                    }
-                )
+                row = {"dataset": name, **shared, "method": method, "label": _label(mine.iloc[0], cells[method] > 1)}
+                rows.append(row | _published(listed, (name, method)) | _ours(mine, others, purpose, found))
     return pd.DataFrame(rows)
+
+
+def _published(listed: pd.DataFrame, key: tuple[str, str]) -> dict[str, object]:
+    if key not in listed.index:
+        return {"published": math.nan, "published_parameters": math.nan, "source": ""}
+    value, count, source = listed.loc[key, ["value", "trainable_parameters", "source"]]
+    return {"published": value, "published_parameters": count, "source": source}
+
+
+def _ours(mine: pd.DataFrame, others: pd.DataFrame, purpose: str, found: comparison.Comparison) -> dict[str, object]:
+    middle, low, high, interval = table.spread(mine.groupby("seed")["value"].median(), purpose)
+    return {
+        "parameters": mine["parameters.trainable"].median(),
+        "median": middle,
+        "low": low,
+        "high": high,
+        "interval": interval,
+        "partner": others["label"].iloc[0] if len(others) else "",
+        **comparison_columns(found),
+        "seeds": table.status_text(mine["status"]),
+        "canonical": not (mine["data.canonical"] == False).any(),  # noqa: E712 - null is not false
+        "runs": " ".join(mine["run"]),
+    }
 
 
 def _label(run: pd.Series, several: bool) -> str:

@@ -53,7 +53,7 @@ class Recipe:
     def code_files(self) -> list[str]:
         """Return the files whose change makes the rendered files stale, relative to the repository."""
         harness = [Path(__file__).with_name(name) for name in RENDERING]
-        harness += [file for file in self.uses if file not in harness]
+        harness += [file for file in dict.fromkeys(self.uses) if file not in harness]
         return [paths.relative(file) for file in (self.file, *harness)]
 
     def outputs(self, folder: str = "") -> list[str]:
