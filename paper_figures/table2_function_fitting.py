@@ -60,6 +60,8 @@ def _averages(records: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
             network = network[(network[GRID] == grid) | network[GRID].isna()]
             network = network[network[published.CONFIGURATION] == configuration]
             mine, others = (network[network["method"] == which] for which in (method, PARTNERS.get(method)))
+            if mine.empty:
+                continue
             purpose = f"table 2 {name} {configuration} {grid} {depth} {method}"
             result = comparison.Comparison()
             if len(others):
@@ -106,7 +108,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
     return (
         Cell(row["dataset"]),
         Cell("none" if math.isnan(row["grid_size"]) else f"{row['grid_size']:g}", sort=row["grid_size"]),
-        Cell(f"{row['depth']:g}", sort=row["depth"]),
+        Cell("none" if math.isnan(row["depth"]) else f"{row['depth']:g}", sort=row["depth"]),
         published.configuration_cell(row),
         Cell(row["label"]),
         published.parameters_cell(row),
