@@ -1,4 +1,4 @@
-"""Answer: does generating the weights break symbolic regression?
+"""Answer on symbolic regression
 
 Every network of the experiment is exported to pykan and read by the same extraction. The answer is computed from the
 claims of the family 'symbolic' and from counts over the runs; none of its sentences is typed by hand. Scores are R² on
@@ -14,7 +14,7 @@ from kanbench.symbolic import runs
 from kanbench.table import Table
 
 KIND = "table"
-EXPERIMENTS = ["E12"]
+EXPERIMENTS = ["E12", "E12deep"]
 CATEGORY = "Open questions"
 QUESTION = "Does generating the weights break symbolic regression?"
 METHOD, REFERENCE = "metakan-relu", "tiled_kan"
@@ -38,15 +38,15 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _facts(records: pd.DataFrame) -> list[str]:
-    analysed = runs.analysed(records)
+    analysed, readings = runs.analysed(records), runs.readings(records)
     facts = []
     for way, words in runs.WAYS.items():
         recovered = f"{runs.PREFIX}{way}.exact"
         facts += [
             f"Exact recovery, symbols chosen {words}: {answers.shares(analysed, recovered)}; MetaKAN against the KAN: "
             f"{answers.discordant(analysed, recovered, METHOD, REFERENCE)}.",
-            f"Median R² of the formula against its network, {words}: "
-            f"{answers.medians(analysed, f'{runs.PREFIX}{way}.score_network')}.",
+            f"Median share of its network's variance that a formula leaves unexplained, {words}: "
+            f"{answers.medians(readings[readings['way'] == way], 'unexplained_network')}.",
         ]
     return facts
 

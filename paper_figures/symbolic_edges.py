@@ -3,7 +3,7 @@
 One row a method, all after the same sparsification and pruning of one target; a panel is one edge that was left, named
 layer:input-output. Points: the learned edge at training points. Line: the symbol that fits it best by itself, with the
 R² of that fit, before anything is fitted again. Shown is the target that most methods were analysed on, at its lowest
-noise and smallest seed. Source: experiment E12.
+noise and smallest seed. Source: experiments E12 and E12deep.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kanbench import style
 from kanbench.symbolic import runs
 
 KIND = "figure"
-EXPERIMENTS = ["E12"]
+EXPERIMENTS = ["E12", "E12deep"]
 CATEGORY = "Open questions"
 CURVES = f"{runs.PREFIX}curves"
 MOST_EDGES, MOST_METHODS = 4, 4

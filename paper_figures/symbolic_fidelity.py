@@ -1,8 +1,9 @@
 """Symbolic fidelity: what the formulas read off the networks are worth, against noise
 
-Above, symbols chosen edge by edge; below, by the network's loss. From left to right: R² of the formula against the
-truth on noise-free test points, R² against the trained network, operations of the formula. A marker is the median over
-targets and seeds, its bar the middle half; R² counts as 0 where no formula came out. Source: experiment E12.
+Above, symbols chosen edge by edge; below, by the network's loss. From left to right: the share of the variance that the
+formula leaves unexplained (1 - R², on noise-free test points) of the truth and of the trained network, and the
+operations of the formula. A marker is the median over targets and seeds, its bar the middle half; the share is 1 where
+no formula came out, and shares below 1e-8 are drawn there. Source: experiments E12 and E12deep.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from kanbench import style
 from kanbench.symbolic import runs
 
 KIND = "figure"
-EXPERIMENTS = ["E12"]
+EXPERIMENTS = ["E12", "E12deep"]
 CATEGORY = "Open questions"
 MEASURES = {
-    "score_truth": "R² against the truth",
-    "score_network": "R² against the network",
+    "unexplained_truth": "unexplained share of the truth",
+    "unexplained_network": "unexplained share of the network",
     "operations": "operations",
 }
+LEAST = 1e-8
 
 
 def data(records: pd.DataFrame) -> pd.DataFrame:
@@ -51,6 +53,8 @@ def draw(frame: pd.DataFrame):
             line = shown[shown["label"] == label].dropna(subset="median")
             offset = 0.16 * (position - (len(labels) - 1) / 2)
             x = [levels.index(noise) + offset for noise in line["noise"]]
+            if measure != "operations":
+                line = line.assign(**{name: line[name].clip(lower=LEAST) for name in ("low", "median", "high")})
             spans = [line["median"] - line["low"], line["high"] - line["median"]]
             axes.errorbar(x, line["median"], yerr=spans, color=colours[label], marker=markers[label], linestyle="")
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
@@ -58,5 +62,8 @@ def draw(frame: pd.DataFrame):
         axes.set_title(style.title(f"symbols chosen {runs.WAYS[way]}", inches=2.6))
         if measure == "operations":
             axes.set_ylim(bottom=0)
+        else:
+            axes.set_ylim(LEAST / 3, 3)
+            style.logarithmic(axes, "y")
     style.method_legend(figure, labels)
     return figure

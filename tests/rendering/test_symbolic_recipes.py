@@ -108,7 +108,7 @@ def test_the_table_counts_recovery_and_agreement_over_seeds(read):
     assert first["status"] == "7 / 8 (1 diverged)"
     assert first["reasons"] == "prune: no edge is left"
     # Scores 0, 0.902 to 0.907: the median of seven is the fourth.
-    assert first["score_truth"] == pytest.approx(0.904)
+    assert first["unexplained_truth"] == pytest.approx(1 - 0.904)
     table = module.rows(shown)
     texts = [cell.text for cell in table.rows[list(shown.index).index(first.name)]]
     assert texts[:7] == ["product", "0", "KAN, recomputed", "edge by edge", "4 / 7", "4 / 7", "0 / 7"]
@@ -119,8 +119,8 @@ def test_the_figure_shows_medians_by_noise_and_way(read):
     module, shown = read("symbolic_fidelity", made(alike))
     point = shown[(shown["way"] == "in_context") & (shown["measure"] == "operations") & (shown["noise"] == 0.1)]
     assert point["median"].tolist() == [3.0, 3.0]
-    point = shown[(shown["way"] == "isolated") & (shown["measure"] == "score_truth") & (shown["noise"] == 0.1)]
-    assert point["median"].tolist() == pytest.approx([0.8935, 0.8935])
+    point = shown[(shown["way"] == "isolated") & (shown["measure"] == "unexplained_truth") & (shown["noise"] == 0.1)]
+    assert point["median"].tolist() == pytest.approx([0.1065, 0.1065])
     assert len(module.draw(shown).axes) == 6
 
 
@@ -168,4 +168,4 @@ def test_runs_without_the_analysis_stay_in_the_count(read):
     assert one["exact"].isna().all()
     assert skipped["reason"] == "no to_pykan"
     assert runs.readings(pd.DataFrame({"run": ["a"]})).empty
-    assert math.isnan(one["score_truth"].iloc[0])
+    assert math.isnan(one["unexplained_truth"].iloc[0])

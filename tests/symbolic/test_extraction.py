@@ -197,3 +197,15 @@ def test_r2_of_what_is_not_finite_is_missing():
     assert symbolic.Target.r2(values, values) == 1.0
     assert symbolic.Target.r2(np.full(3, 1.0), values) == 0.0
     assert symbolic.Target.r2(np.array([np.nan, 1.0, 2.0]), values) is None
+
+
+def test_a_formula_that_cannot_be_written_out_in_time_is_a_result(monkeypatch):
+    def never_ends(*arguments):
+        while True:
+            pass
+
+    monkeypatch.setattr(symbolic.extraction, "expression", never_ends)
+    found = symbolic.finish(subject_of(network_of([2, 1, 1], SINE)), {**QUICK, "simplify_seconds": 0.02})
+    for way in ("isolated", "in_context"):
+        assert found[way]["reason"] == "formula: not multiplied out within 0.1 s"
+        assert (found[way]["exact"], found[way]["score_network"]) == (False, 0.0)

@@ -60,7 +60,8 @@ def sentence(outcome: Outcome) -> str:
     ends = f"{style.number(outcome.low)} to {style.number(outcome.high)}"
     counted = f"{outcome.n_ok} of {outcome.n_planned} planned pairs" if outcome.kind != "threshold" else "single runs"
     measured = f"{quantity} {style.number(outcome.estimate)}, {ends} ({outcome.interval}; {counted})"
-    return f"{statement}: {outcome.verdict}. Measured: {measured}. Why: {outcome.reason}."
+    why = outcome.reason.removeprefix(f"{outcome.interval}: ")
+    return f"{statement}: {outcome.verdict}. Measured: {measured}. Why: {why}."
 
 
 def shares(records: pd.DataFrame, column: str, by: str = "label") -> str:

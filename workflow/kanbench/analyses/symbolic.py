@@ -23,7 +23,7 @@ from kanbench.tasks import feynman
 DEFAULTS = {
     "library": ["x", "x^2", "x^3", "1/x", "sqrt", "exp", "log", "sin", "tanh"],
     "sparsify_steps": 4,
-    "penalty": 0.005,
+    "penalty": 0.01,
     "node_threshold": 0.01,
     "edge_threshold": 0.03,
     "refit_iterations": 60,
@@ -152,8 +152,7 @@ def _judged(network: nn.Module, edges, choose, target: Target, settings) -> dict
         with extraction.stage("refit of the formula"):
             extraction.refit_symbols(network, *target.train, settings["refit_evaluations"])
         with extraction.stage("formula"):
-            found = formula.expand(extraction.expression(network, target.inputs))
-            snapped = formula.snap(found, settings["snap"])
+            found, snapped = _written_out(network, target, settings)
     except extraction.NoFormula as failure:
         return _nothing(failure) | {"seconds": time.perf_counter() - started}
     scale, within = float(target.values.std()) or 1.0, settings["equal_within"]
@@ -185,6 +184,17 @@ def _judged(network: nn.Module, edges, choose, target: Target, settings) -> dict
         "edge_r2_least": min(r2),
         "seconds": time.perf_counter() - started,
     }
+
+
+def _written_out(network: nn.Module, target: Target, settings) -> tuple[sympy.Expr, sympy.Expr]:
+    """Return the formula, multiplied out, and the same with exact numbers; powers of powers can grow without end."""
+    snapped, limit = None, 5 * settings["simplify_seconds"]
+    with equivalence.time_limit(limit):
+        found = formula.expand(extraction.expression(network, target.inputs))
+        snapped = formula.snap(found, settings["snap"])
+    if snapped is None:
+        raise extraction.NoFormula(f"formula: not multiplied out within {limit:g} s")
+    return found, snapped
 
 
 def _within(error: float | None, limit: float) -> bool:

@@ -9,7 +9,9 @@ WAYS = {"isolated": "edge by edge", "in_context": "by the network's loss"}
 PREFIX = "analyses.symbolic."
 FORMULA, NOISE = "spec.task.settings.formula", "spec.task.settings.noise"
 FLAGS = ("exact", "equal_inside", "equal_outside")
-NUMBERS = ("score_truth", "score_network", "r2_truth", "r2_network", "operations", "edge_r2_median")
+NUMBERS = ("score_truth", "score_network", "operations", "edge_r2_median")
+SHARES = {"unexplained_truth": "score_truth", "unexplained_network": "score_network"}
+"""What a formula leaves unexplained: 1 less the score of the R², so 1 where no formula came out."""
 TEXTS = ("snapped", "equivalence", "reason")
 
 
@@ -24,7 +26,7 @@ def analysed(records: pd.DataFrame) -> pd.DataFrame:
 def readings(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row a planned run and way: formula, noise, method, label, seed, status, run, and what was read.
 
-    Flags are 0 or 1 and missing where a run was not analysed, scores 0 where no formula came out.
+    Flags are 0 or 1 and missing where a run was not analysed; `SHARES` are 1 where no formula came out.
     """
     if f"{PREFIX}status" not in records:
         return pd.DataFrame()
@@ -39,6 +41,8 @@ def readings(records: pd.DataFrame) -> pd.DataFrame:
             rows[name] = pd.to_numeric(_column(records, name), errors="coerce")
         for name in (*FLAGS, *NUMBERS):
             rows[name] = pd.to_numeric(_column(records, f"{way}.{name}"), errors="coerce").astype(float)
+        for name, score in SHARES.items():
+            rows[name] = 1 - rows[score]
         for name in TEXTS:
             rows[name] = _column(records, f"{way}.{name}")
         parts.append(rows)
