@@ -3,7 +3,8 @@
 Networks: `MetaKAN`, `MetaConvKAN` (weights generated from prompts by meta-learners), `KAN`, `ConvKAN` (dense weights).
 Layers: `MetaKANLinear`, `MetaKANConv2d`, `KANLinear`, `KANConv2d`, and `MetaLearner`, which layers may share.
 Convolutions in published stages: `ConvNetwork`, `published_channels`, `conv_geometry`, `PUBLISHED_STAGES`.
-Bases: `make_basis` and the classes of `metakan.bases`; sharing: `assign_layers`.
+Bases: `make_basis` and the classes of `metakan.bases`.
+Sharing: `assign_layers`, `MixedLearner`; groups from data: `layer_inputs`, `unit_numbers`, `group_by_distribution`.
 Exchange: `to_efficient_kan`, `to_pykan`; meta-learners in files: `save_meta_learner`, `load_meta_learner`; on
 another grid: `regrid`.
 
@@ -39,9 +40,11 @@ from .conv_network import (
     published_channels,
     published_degree,
 )
+from .grouping import group_by_distribution, layer_inputs, unit_numbers
 from .interop import to_efficient_kan, to_pykan
 from .linear import KANLinear, MetaKANLinear
 from .meta_learner import MetaLearner
+from .mixture import MixedLearner
 from .network import KAN, MetaKAN
 from .regrid import regrid
 
@@ -58,9 +61,12 @@ __all__ = [
     "MetaKANConv2d",
     "MetaKANLinear",
     "MetaLearner",
+    "MixedLearner",
     "PUBLISHED_STAGES",
     "assign_layers",
     "conv_geometry",
+    "group_by_distribution",
+    "layer_inputs",
     "load_meta_learner",
     "make_basis",
     "published_channels",
@@ -69,4 +75,5 @@ __all__ = [
     "save_meta_learner",
     "to_efficient_kan",
     "to_pykan",
+    "unit_numbers",
 ]

@@ -34,6 +34,7 @@ from .clustering import assign_layers
 from .conv import KANConv2d, MetaKANConv2d
 from .meta_learner import MetaLearner, meta_learners_for
 from .network import _Network
+from .sharing import SharedLearners
 
 # The geometries of the MetaKAN experiments by number of layers: output channels and strides. The network of 16 layers
 # is ours: each layer of the 8 is followed by one of the same width.
@@ -207,7 +208,7 @@ class ConvKAN(ConvNetwork):
         self.channels, self.basis = list(channels), family
 
 
-class MetaConvKAN(ConvNetwork):
+class MetaConvKAN(SharedLearners, ConvNetwork):
     """A convolutional KAN whose kernels are generated from prompts by shared meta-learners (MetaKAN, 2025).
 
     The defaults are the published B-spline network of 4 layers; see `ConvNetwork` for the stages and the module's
@@ -223,7 +224,8 @@ class MetaConvKAN(ConvNetwork):
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
         prompt_dim, hidden_dim, meta_activation: see `metakan.MetaLearner`; 1, 32 and "relu" unless ``meta_learners``
             are given, with which they must then agree.
-        num_clusters, clustering: see `metakan.assign_layers`; layers are grouped by their output channels.
+        num_clusters, clustering, grouping_seed: see `metakan.assign_layers` and `metakan.MetaKAN`; the widths are
+            channels.
         prompt_layout: "per_edge" or "released"; see `metakan.MetaKANConv2d`.
         norm, norm_placement, activation, dropout, head_dropout: see `ConvNetwork`; `PUBLISHED_STAGES` has the
             placement and activation that belong to a basis.
@@ -249,6 +251,7 @@ class MetaConvKAN(ConvNetwork):
         hidden_dim: int | None = None,
         num_clusters: int = 1,
         clustering: str | Sequence[int] = "kmeans_width",
+        grouping_seed: int = 0,
         meta_activation: str | None = None,
         grid_range: tuple[float, float] = (-1, 1),
         prompt_layout: str = "per_edge",
@@ -263,7 +266,9 @@ class MetaConvKAN(ConvNetwork):
     ):
         geometry = conv_geometry(channels, in_channels, strides, kernel_size, padding)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        clusters = assign_layers(list(channels), checks.integer("num_clusters", num_clusters), clustering)
+        groups = {"input_widths": [shape["in_channels"] for shape in geometry], "seed": grouping_seed}
+        count = checks.integer("num_clusters", num_clusters)
+        clusters = assign_layers(list(channels), count, clustering, **groups)
         settings = {
             "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
         }  # fmt: skip
@@ -281,8 +286,9 @@ class MetaConvKAN(ConvNetwork):
             dropout=dropout,
             head_dropout=head_dropout,
         )
-        self.channels, self.basis, self.clusters = list(channels), family, clusters
+        self.channels, self.basis = list(channels), family
         self.meta_learners = nn.ModuleList(learners)
+        self._share(clusters, learned=clustering == "learned")
 
     def materialize(self) -> ConvKAN:
         """Return a dense `ConvKAN` with the same values; normalisation and head are copied."""

@@ -11,6 +11,7 @@ from .bases import Basis, make_basis
 from .clustering import assign_layers
 from .linear import KANLinear, MetaKANLinear
 from .meta_learner import MetaLearner, meta_learners_for
+from .sharing import SharedLearners
 
 
 class _Network(nn.Module):
@@ -64,7 +65,7 @@ class KAN(_Network):
         )
 
 
-class MetaKAN(_Network):
+class MetaKAN(SharedLearners, _Network):
     """A Kolmogorov-Arnold network whose edge numbers are generated from prompts by shared meta-learners.
 
     An edge function is ``phi_oi(t) = w_oi . b(t)`` with ``w_oi = s * M_c(z_oi / s)``: z the edge's prompt, M_c the
@@ -79,7 +80,8 @@ class MetaKAN(_Network):
         prompt_dim, hidden_dim, meta_activation: see `metakan.MetaLearner`; 1, 32 and "relu" unless ``meta_learners``
             are given, with which they must then agree.
         num_clusters: number of meta-learners; 1 shares one, ``len(width) - 1`` gives each layer its own.
-        clustering: see `metakan.assign_layers`.
+        clustering, grouping_seed: see `metakan.assign_layers`; with "learned", each layer mixes the meta-learners by
+            weights of its own (`metakan.MixedLearner`).
         mode: "tiled" generates basis and numbers tile by tile and recomputes them in backward, keeping nothing larger
             than the layer's inputs; "materialized" is the plain definition in differentiable operations; "auto"
             chooses by the bytes that the plain form would keep, and takes the fused kernels of `metakan.engine.fused`
@@ -103,6 +105,7 @@ class MetaKAN(_Network):
         hidden_dim: int | None = None,
         num_clusters: int = 1,
         clustering: str | Sequence[int] = "kmeans_width",
+        grouping_seed: int = 0,
         meta_activation: str | None = None,
         grid_range: tuple[float, float] = (-1, 1),
         mode: str = "auto",
@@ -113,28 +116,19 @@ class MetaKAN(_Network):
         self.width = checks.widths("width", width)
         family = make_basis(basis, grid_size, spline_order, grid_range)
         self.basis = family
-        self.clusters = assign_layers(self.width[1:], checks.integer("num_clusters", num_clusters), clustering)
+        ins, outs = self.width[:-1], self.width[1:]
+        groups = {"input_widths": ins, "seed": grouping_seed}
+        clusters = assign_layers(outs, checks.integer("num_clusters", num_clusters), clustering, **groups)
         settings = {
             "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
         }  # fmt: skip
-        learners = meta_learners_for(family, max(self.clusters) + 1, meta_learners, settings)
+        learners = meta_learners_for(family, max(clusters) + 1, meta_learners, settings)
         self.meta_learners = nn.ModuleList(learners)
         self.layers = nn.ModuleList(
-            MetaKANLinear(ins, outs, meta_learner=self.meta_learners[cluster], basis=family, mode=mode, register=False)
-            for ins, outs, cluster in zip(self.width[:-1], self.width[1:], self.clusters, strict=True)
+            MetaKANLinear(a, b, meta_learner=learners[cluster], basis=family, mode=mode, register=False)
+            for a, b, cluster in zip(ins, outs, clusters, strict=True)
         )
-
-    def use_meta_learners(self, meta_learners: MetaLearner | Sequence[MetaLearner]) -> None:
-        """Generate the edge numbers by these meta-learners, one a cluster, from now on; they are used, not copied.
-
-        Raises:
-            ValueError, TypeError: if their number, basis or prompt_dim does not fit.
-        """
-        needed = {"prompt_dim": self.meta_learners[0].prompt_dim, "init": self.meta_learners[0].init}
-        learners = meta_learners_for(self.basis, len(self.meta_learners), meta_learners, needed)
-        self.meta_learners = nn.ModuleList(learners)
-        for layer, cluster in zip(self.layers, self.clusters, strict=True):
-            layer.edges.use(learners[cluster])
+        self._share(clusters, learned=clustering == "learned")
 
     def materialize(self) -> KAN:
         """Return a dense `KAN` with the same values, on the same device and in the same dtype."""

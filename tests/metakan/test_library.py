@@ -20,6 +20,7 @@ from metakan import (
     MetaKANConv2d,
     MetaKANLinear,
     MetaLearner,
+    MixedLearner,
     assign_layers,
     make_basis,
 )
@@ -103,6 +104,17 @@ BAD_ARGUMENTS = [
     (spline(basis="spline"), ValueError, "basis: found 'spline'"),
     (lambda: assign_layers([4, 4], 2, "blocks"), ValueError, "clustering: found 'blocks'"),
     (lambda: assign_layers([4, 4, 2], 0), ValueError, "num_clusters: found 0"),
+    (lambda: assign_layers([4, 4, 2], 2, "kmeans_in_out"), TypeError, "input_widths: found None"),
+    (lambda: assign_layers([4, 4, 2], 2, "random", seed=-1), ValueError, "seed: found -1"),
+    (lambda: MixedLearner([LEARNER]), ValueError, "learners: found 1, expected at least two"),
+    (lambda: MixedLearner([LEARNER, 3]), TypeError, r"learners\[1\]: found a int, expected a MetaLearner"),
+    (
+        lambda: MixedLearner([LEARNER, MetaLearner(2, 4, 9)]),
+        ValueError,
+        r"learners\[1\]: found prompt_dim=2, expected 1",
+    ),
+    (lambda: MixedLearner([LEARNER, LEARNER], -1), ValueError, "temperature: found -1, expected a number >= 0"),
+    (lambda: MetaKAN([4, 3, 2]).set_clusters([0, 1]), ValueError, r"clustering: found \[0, 1\], expected 2 ids"),
     (lambda: assign_layers([4, 0], 1), ValueError, r"output_widths\[1\]: found 0"),
 ]
 
@@ -134,6 +146,7 @@ MODULES = {
     "MetaKANLinear": (lambda: MetaKANLinear(4, 2), FLAT),
     "KANLinear": (lambda: KANLinear(4, 2), FLAT),
     "MetaLearner": (lambda: MetaLearner(4, 8, 9), FLAT),
+    "MixedLearner": (lambda: MixedLearner([MetaLearner(4, 8, 9), MetaLearner(4, 8, 9)]), FLAT),
     "MetaConvKAN": (lambda: MetaConvKAN((3, 2), in_channels=4), IMAGES),
     "ConvKAN": (lambda: ConvKAN((3, 2), in_channels=4), IMAGES),
     "MetaKANConv2d": (lambda: MetaKANConv2d(4, 2), IMAGES),

@@ -1,0 +1,70 @@
+"""Which meta-learner each layer of a network uses, and how that is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from .bases import Basis
+from .clustering import assign_layers
+from .meta_learner import MetaLearner, meta_learners_for
+from .mixture import MixedLearner
+
+
+class SharedLearners(nn.Module):
+    """What networks around shared meta-learners have in common, fully connected and convolutional.
+
+    Attributes:
+        meta_learners: one a cluster.
+        mixtures: one a layer where the assignment is learned; otherwise empty.
+    """
+
+    basis: Basis
+    layers: nn.ModuleList
+    meta_learners: nn.ModuleList
+    mixtures: nn.ModuleList
+    _clusters: list[int]
+
+    @property
+    def clusters(self) -> list[int]:
+        """The meta-learner of each layer; of the largest weight where the assignment is learned."""
+        return [mixture.cluster for mixture in self.mixtures] if len(self.mixtures) else list(self._clusters)
+
+    def _share(self, clusters: Sequence[int], learned: bool) -> None:
+        """Let the layers use the meta-learners: those of their clusters, or mixtures of all."""
+        self._clusters = list(clusters)
+        learned = learned and len(self.meta_learners) > 1
+        self.mixtures = nn.ModuleList(MixedLearner(self.meta_learners, register=False) for _ in self.layers if learned)
+        used = self.mixtures if learned else [self.meta_learners[cluster] for cluster in self._clusters]
+        for layer, learner in zip(self.layers, used, strict=True):
+            layer.edges.use(learner)
+
+    def set_clusters(self, ids: Sequence[int]) -> None:
+        """Group the layers anew: layer l uses ``meta_learners[ids[l]]`` from now on; no number is changed.
+
+        An assignment that was learned ends with it. A state dict does not hold the groups.
+
+        Raises:
+            ValueError, TypeError: if ``ids`` is not one id a layer that uses every meta-learner.
+        """
+        layers = [1] * len(self.layers)
+        self._share(assign_layers(layers, len(self.meta_learners), list(ids)), learned=False)
+
+    def anneal(self, temperature: float) -> None:
+        """Set the temperature of a learned assignment (see `MixedLearner.anneal`); without one this does nothing."""
+        for mixture in self.mixtures:
+            mixture.anneal(temperature)
+
+    def use_meta_learners(self, meta_learners: MetaLearner | Sequence[MetaLearner]) -> None:
+        """Generate the edge numbers by these meta-learners, one a cluster, from now on; they are used, not copied.
+
+        A learned assignment starts anew.
+
+        Raises:
+            ValueError, TypeError: if their number, basis or prompt_dim does not fit.
+        """
+        needed = {"prompt_dim": self.meta_learners[0].prompt_dim, "init": self.meta_learners[0].init}
+        learners = meta_learners_for(self.basis, len(self.meta_learners), meta_learners, needed)
+        self.meta_learners = nn.ModuleList(learners)
+        self._share(self._clusters, learned=len(self.mixtures) > 0)
