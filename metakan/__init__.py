@@ -4,7 +4,8 @@ Networks: `MetaKAN`, `MetaConvKAN` (weights generated from prompts by meta-learn
 Layers: `MetaKANLinear`, `MetaKANConv2d`, `KANLinear`, `KANConv2d`, and `MetaLearner`, which layers may share.
 Convolutions in published stages: `ConvNetwork`, `published_channels`, `conv_geometry`, `PUBLISHED_STAGES`.
 Bases: `make_basis` and the classes of `metakan.bases`.
-Sharing: `assign_layers`, `MixedLearner`; groups from data: `layer_inputs`, `unit_numbers`, `group_by_distribution`.
+Sharing: `assign_layers`; learned, `MixedLearner` and `annealed`; from data, `regroup_by_inputs`, `regroup_by_numbers`
+and what they are made of, `layer_inputs`, `unit_numbers`, `group_by_distribution`.
 Exchange: `to_efficient_kan`, `to_pykan`; meta-learners in files: `save_meta_learner`, `load_meta_learner`; on
 another grid: `regrid`.
 
@@ -40,11 +41,11 @@ from .conv_network import (
     published_channels,
     published_degree,
 )
-from .grouping import group_by_distribution, layer_inputs, unit_numbers
+from .grouping import group_by_distribution, layer_inputs, regroup_by_inputs, regroup_by_numbers, unit_numbers
 from .interop import to_efficient_kan, to_pykan
 from .linear import KANLinear, MetaKANLinear
 from .meta_learner import MetaLearner
-from .mixture import MixedLearner
+from .mixture import MixedLearner, annealed
 from .network import KAN, MetaKAN
 from .regrid import regrid
 
@@ -63,6 +64,7 @@ __all__ = [
     "MetaLearner",
     "MixedLearner",
     "PUBLISHED_STAGES",
+    "annealed",
     "assign_layers",
     "conv_geometry",
     "group_by_distribution",
@@ -72,6 +74,8 @@ __all__ = [
     "published_channels",
     "published_degree",
     "regrid",
+    "regroup_by_inputs",
+    "regroup_by_numbers",
     "save_meta_learner",
     "to_efficient_kan",
     "to_pykan",

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .bases import Basis
 from .clustering import kmeans
+from .sharing import SharedLearners
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+DENSE = re.compile(r"layers\.(\d+)\.edges\.weight$")
 ROWS = 100_000
 """Rows of a sample that statistics are taken of at most, evenly spaced."""
+
+
+def regroup_by_inputs(network: SharedLearners, x: Tensor) -> None:
+    """Group the layers of a network anew by the distribution of what enters them when it evaluates ``x``.
+
+    Raises:
+        ValueError: as `group_by_distribution`.
+    """
+    network.set_clusters(group_by_distribution(layer_inputs(network, x), len(network.meta_learners)))
+
+
+def regroup_by_numbers(network: SharedLearners, dense: Mapping[str, Tensor]) -> None:
+    """Group the layers of a network anew by the edge numbers that a dense network of its shape has learned.
+
+    Args:
+        network: whose layers are grouped.
+        dense: the state dict of a `KAN` or `ConvKAN` (or of a module that contains one) with as many layers.
+
+    Raises:
+        ValueError: if the numbers of layers or of numbers an edge differ, or as `group_by_distribution`.
+    """
+    found = {int(match[1]): value for name, value in dense.items() if (match := DENSE.search(name))}
+    if len(found) != len(network.layers):
+        raise ValueError(f"dense: found the numbers of {len(found)} layers, expected {len(network.layers)}")
+    samples = []
+    for number in sorted(found):
+        if found[number].shape[-1] != network.basis.numbers:
+            raise ValueError(
+                f"dense: found {found[number].shape[-1]} numbers an edge in layer {number}, "
+                f"expected {network.basis.numbers}, those of the basis {network.basis.name!r}"
+            )
+        samples.append(unit_numbers(found[number], network.basis))
+    network.set_clusters(group_by_distribution(samples, len(network.meta_learners)))
 
 
 def group_by_distribution(samples: Sequence[Tensor], num_clusters: int) -> list[int]:

@@ -10,6 +10,16 @@ from torch import Tensor, nn
 from . import checks
 from .meta_learner import MetaLearner, generate
 
+HOT, COLD = 1.0, 0.05
+
+
+def annealed(progress: float) -> float:
+    """Return the temperature of an assignment: from 1 down to 0.05 in equal ratios, then 0, a hard choice.
+
+    ``progress`` is the share of the annealing that is over; from 1 on the choice is hard.
+    """
+    return HOT * (COLD / HOT) ** progress if progress < 1 else 0.0
+
 
 class MixedLearner(nn.Module):
     """A layer's mixture ``M(z) = sum_c p_c M_c(z)`` of meta-learners that other layers use too.

@@ -20,4 +20,6 @@ def build(problem, settings):
 
 # Optional, found by name: parameter_groups(model, settings) -> [{"name", "params", "lr_scale"?, "weight_decay"?}, …],
 # penalty(model) -> scalar added to the loss, after_step(model, step, batch), describe(model) -> dict for the record,
-# to_pykan(model), edge_functions(model, layer), prompts(model), adapt(model, what).
+# idle_hooks(model) -> names of the two before that do nothing for this model, prepare(model, batch) -> None (before
+# training, with a probe batch), declines(problem, settings) -> reason or None, adapt(model, state, how),
+# to_pykan(model), edge_functions(model, layer), prompts(model), clusters(model), coefficients(model).

@@ -7,8 +7,9 @@ differs from the released code, stands in `metakan.conv_network`.
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
+import metakan
 from metakan import PUBLISHED_STAGES, ConvKAN, published_channels, published_degree
 
 
@@ -35,6 +36,11 @@ def build(problem, settings) -> nn.Module:
         **PUBLISHED_STAGES[basis if settings["stages"] == "published" else "bspline"],
         **{name: settings[name] for name in ("norm", "dropout", "head_dropout", "mode")},
     )
+
+
+def coefficients(model: nn.Module) -> list[Tensor]:
+    """Return the numbers of each layer's edge functions, free of its width: (edges, n_b)."""
+    return [metakan.unit_numbers(layer.numbers(), layer.basis) for layer in model.layers]
 
 
 def describe(model: nn.Module) -> dict[str, str]:

@@ -8,26 +8,75 @@ import torch
 from torch import Tensor, nn
 
 import metakan
-from metakan import MetaKAN, MetaLearner, regrid
+from metakan import MetaKAN, MetaLearner, MixedLearner, annealed, assign_layers, regrid
 from metakan.engine.memory import Layer, layer_memory
 
 PASSED_ON = (
-    "grid_size", "spline_order", "basis", "prompt_dim", "hidden_dim", "clustering", "meta_activation", "init", "mode",
+    "grid_size", "spline_order", "basis", "prompt_dim", "hidden_dim", "grouping_seed", "meta_activation", "init",
+    "mode",
 )  # fmt: skip
+FROM_DATA = ("activations", "coefficients")
+"""Clusterings that a built network is given: by `prepare`, and by `adapt`. It is built with contiguous groups."""
 
 
 def build(problem, settings) -> nn.Module:
     """Return the network: inputs (batch, *input_shape) -> outputs (batch, outputs)."""
-    width, clusters = problem.width(settings), settings["num_clusters"]
-    options = {name: settings[name] for name in PASSED_ON}
-    options["num_clusters"] = len(width) - 1 if clusters == "per_layer" else clusters
-    return nn.Sequential(nn.Flatten(), MetaKAN(width, grid_range=problem.grid_range, **options))
+    width = problem.width(settings)
+    network = MetaKAN(
+        width,
+        grid_range=problem.grid_range,
+        num_clusters=_count(width, settings),
+        clustering=_built_as(settings),
+        **{name: settings[name] for name in PASSED_ON},
+    )
+    network.asked, network.annealing_steps = settings["clustering"], settings["annealing_steps"]
+    return nn.Sequential(nn.Flatten(), network)
+
+
+def declines(problem, settings) -> str | None:
+    """Return why the layers cannot be grouped as asked, or None."""
+    width = problem.width(settings)
+    try:
+        assign_layers(width[1:], _count(width, settings), _built_as(settings), input_widths=width[:-1])
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _count(width: list[int], settings) -> int:
+    return len(width) - 1 if settings["num_clusters"] == "per_layer" else settings["num_clusters"]
+
+
+def _built_as(settings) -> str:
+    return "contiguous" if settings["clustering"] in FROM_DATA else settings["clustering"]
+
+
+def prepare(model: nn.Module, batch) -> None:
+    """Group the layers by what enters them for a probe batch, where that is asked for."""
+    network = model[1]
+    if network.asked == "activations":
+        metakan.regroup_by_inputs(network, batch[0].flatten(1))
+    elif network.asked == "coefficients":
+        raise ValueError("clustering: coefficients needs a trained dense network (source, with adapt: oracle_groups)")
+
+
+def after_step(model: nn.Module, step: int, batch) -> None:
+    """Cool a learned assignment."""
+    for network in model.modules():
+        if isinstance(network, MetaKAN):
+            network.anneal(annealed(step / network.annealing_steps))
+
+
+def idle_hooks(model: nn.Module) -> tuple[str, ...]:
+    """Return the hooks that do nothing for a model."""
+    return () if any(isinstance(module, MixedLearner) for module in model.modules()) else ("after_step",)
 
 
 def parameter_groups(model: nn.Module, settings) -> list[dict]:
-    """Return prompts and meta-learners apart, as the paper counts and trains them."""
+    """Return prompts and meta-learners apart, as the paper counts and trains them; a learned assignment is the rest."""
     learners = [p for module in model.modules() if isinstance(module, MetaLearner) for p in module.parameters()]
     known = {id(parameter) for parameter in learners}
+    known |= {id(module.logits) for module in model.modules() if isinstance(module, MixedLearner)}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
     return [{"name": "prompts", "params": rest}, {"name": "meta_learners", "params": learners}]
 
@@ -35,6 +84,17 @@ def parameter_groups(model: nn.Module, settings) -> list[dict]:
 def prompts(model: nn.Module) -> list[Tensor]:
     """Return the prompts of every layer, each (outputs, inputs, prompt_dim)."""
     return [layer.prompts.detach() for layer in model[1].layers]
+
+
+def clusters(model: nn.Module) -> list[int]:
+    """Return the meta-learner of each layer; of the largest weight where the assignment is learned."""
+    return model[1].clusters
+
+
+def coefficients(model: nn.Module) -> list[Tensor]:
+    """Return the numbers of each layer's edge functions, free of its width: (edges, n_b)."""
+    with torch.no_grad():
+        return [metakan.unit_numbers(layer.numbers(), layer.basis) for layer in model[1].layers]
 
 
 def edge_functions(model: nn.Module, layer: int) -> Callable[[Tensor], Tensor]:
@@ -61,15 +121,20 @@ def share(networks: list[nn.Module]) -> None:
 
 
 def adapt(model: nn.Module, state: dict[str, Tensor] | None, how: str) -> None:
-    """Give a new network the meta-learners of a trained one.
+    """Give a new network the meta-learners of a trained one, or groups of layers that a trained dense one suggests.
 
     Args:
         state: The state dict of the trained network, whose layers may differ; None for `random_frozen`.
-        how: `warm` takes them as a start, `frozen` trains the prompts only, `random_frozen` freezes the meta-learners
-            as they were initialised.
+        how: `warm` takes the meta-learners as a start, `frozen` trains the prompts only, `random_frozen` freezes the
+            meta-learners as they were initialised. `oracle_groups` takes no number from the dense network: layers
+            whose coefficients are distributed alike share a meta-learner.
     """
-    if how not in ("warm", "frozen", "random_frozen"):
-        raise ValueError(f"adapt: found {how!r}, expected 'warm', 'frozen' or 'random_frozen'")
+    if how not in ("warm", "frozen", "random_frozen", "oracle_groups"):
+        raise ValueError(f"adapt: found {how!r}, expected 'warm', 'frozen', 'random_frozen' or 'oracle_groups'")
+    if how == "oracle_groups":
+        metakan.regroup_by_numbers(model[1], state)
+        model[1].asked = "given"
+        return
     learners = model[1].meta_learners
     if how != "random_frozen":
         mark = "meta_learners."
@@ -102,14 +167,15 @@ def to_pykan(model: nn.Module) -> nn.Module:
     return metakan.to_pykan(model[1])
 
 
-def describe(model: nn.Module) -> dict[str, str]:
-    """Return how the engine evaluated the network."""
-    return {"mode": model[1].mode_used}
+def describe(model: nn.Module) -> dict:
+    """Return how the engine evaluated the network, and the meta-learner of each layer unless that is learned."""
+    network = model[1]
+    return {"mode": network.mode_used} | ({} if len(network.mixtures) else {"clusters": network.clusters})
 
 
 def memory_terms(problem, settings, batch_size: int) -> dict | None:
-    """Return the terms of the memory model, float32 (metakan/MEMORY.md); None for a basis without one."""
-    if settings["basis"] != "bspline":
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md); None for a basis or clustering without one."""
+    if settings["basis"] != "bspline" or settings["clustering"] == "learned":
         return None
     width, splines = problem.width(settings), settings["grid_size"] + settings["spline_order"]
     prompt, hidden, activation = (settings[name] for name in ("prompt_dim", "hidden_dim", "meta_activation"))

@@ -35,6 +35,11 @@ def to_pykan(model: nn.Module) -> nn.Module:
     return metakan.to_pykan(model[1])
 
 
+def coefficients(model: nn.Module) -> list[Tensor]:
+    """Return the numbers of each layer's edge functions, free of its width: (edges, n_b)."""
+    return [metakan.unit_numbers(layer.numbers(), layer.basis) for layer in model[1].layers]
+
+
 def describe(model: nn.Module) -> dict[str, str]:
     """Return how the engine evaluated the network."""
     return {"mode": model[1].mode_used}

@@ -76,9 +76,14 @@ def build(method: Method, settings: Mapping[str, Any], problem: Problem) -> nn.M
         settings: Complete settings of the method; they reach the baseline read-only.
 
     Raises:
-        Unavailable, BrokenContract: as `load_model_module`.
+        Unavailable: as `load_model_module`, or the baseline declines these settings on this problem.
+        BrokenContract: as `load_model_module`.
     """
     module = load_model_module(method.baseline)
+    declines = capability(module, "declines")
+    reason = declines(problem, read_only(settings)) if declines else None
+    if reason:
+        raise Unavailable(f"{method.name} cannot be built: {reason}")
     with contained_generators():
         model = module.build(problem, read_only(settings))
     if not isinstance(model, nn.Module):
@@ -109,6 +114,17 @@ def contained_generators() -> Iterator[None]:
 def capability(module: ModuleType, name: str) -> Callable | None:
     """Return an optional function of `model.py`, or None where the baseline does not offer it."""
     return getattr(module, name, None)
+
+
+def hooks(module: ModuleType, model: nn.Module) -> dict[str, Callable | None]:
+    """Return the baseline's `penalty` and `after_step`, without those that `idle_hooks(model)` names.
+
+    A hook that does nothing for a model would still keep it out of what serves models without hooks only, such as
+    training several seeds together.
+    """
+    idle = capability(module, "idle_hooks")
+    left_out = idle(model) if idle else ()
+    return {name: None if name in left_out else capability(module, name) for name in ("penalty", "after_step")}
 
 
 def parameter_groups(module: ModuleType, model: nn.Module, settings: Mapping[str, Any]) -> list[dict[str, Any]]:

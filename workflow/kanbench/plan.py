@@ -293,13 +293,12 @@ class _Expansion:
         ways = [source["adapt"]] if isinstance(source["adapt"], str) else source["adapt"]
         origins = [None]
         if "experiment" in source:
-            origins = [
-                run.spec
-                for run in self.runs.values()
-                if source["experiment"] in run.experiments
-                and run.spec["seed"] == spec["seed"]
-                and run.spec["method"]["baseline"] == spec["method"]["baseline"]
-            ]
+            runs = (run.spec for run in self.runs.values() if source["experiment"] in run.experiments)
+            origins = [other for other in runs if _supplies(other, spec, source.get("method"))]
+        if not origins and "method" in source:
+            found = f"no run of {source['method']} on {spec['task']['name']} with the settings of a run that needs it"
+            step = "list that method, task and settings there"
+            self._problem(f"experiments.{source['experiment']}.methods", found, "one a seed and network", step)
         for origin, how in itertools.product(origins, ways):
             yield {"source": {"spec": origin, "adapt": how}}
 
@@ -364,6 +363,20 @@ class _Expansion:
 
     def _problem(self, key: str, found: str, expected: str, step: str) -> None:
         self.problems.append(Finding(self.study.label, key, found, expected, step))
+
+
+def _supplies(other: Mapping[str, Any], spec: Mapping[str, Any], method: str | None) -> bool:
+    """Tell whether a run learns what another starts from: one of its baseline and seed, on any task.
+
+    With `method`, a run of that method on the same task and seed that agrees in every setting that both methods have.
+    """
+    if other["seed"] != spec["seed"]:
+        return False
+    if method is None:
+        return other["method"]["baseline"] == spec["method"]["baseline"]
+    theirs, ours = other["method"]["settings"], spec["method"]["settings"]
+    same = all(theirs[name] == ours[name] for name in theirs.keys() & ours.keys())
+    return method == other["method"]["name"] and other["task"] == spec["task"] and same
 
 
 def _sources(experiment: Mapping[str, Any]) -> list[str]:

@@ -44,8 +44,14 @@ class Problem:
         object.__setattr__(self, "input_shape", tuple(self.input_shape) or (self.inputs,))
 
     def width(self, settings: Mapping[str, Any]) -> list[int]:
-        """Return `[inputs, hidden_width, …, outputs]` with `depth` hidden layers."""
-        return [self.inputs, *[settings["hidden_width"]] * settings["depth"], self.outputs]
+        """Return `[inputs, hidden_width, …, outputs]` with `depth` hidden layers.
+
+        Where a method has the setting `taper`, the n-th hidden layer (from 0) has `hidden_width` · `taper`^n units,
+        rounded, and one at least.
+        """
+        taper = settings.get("taper", 1.0)
+        hidden = [max(1, round(settings["hidden_width"] * taper**layer)) for layer in range(settings["depth"])]
+        return [self.inputs, *hidden, self.outputs]
 
 
 class Task(ABC):

@@ -127,10 +127,21 @@ class Attempt:
                 build.capability(module, "share"),
             ).to(device=self.device, dtype=getattr(torch, spec["dtype"]))
             self._adapt(model)
+            self._look_at_data(model)
         groups = build.parameter_groups(module, model, spec["method"]["settings"])
         optimiser = loop.make_optimiser(groups, spec["training"])
-        hooks = {name: build.capability(module, name) for name in ("penalty", "after_step")}
+        hooks = build.hooks(module, model)
         return loop.Trainee(model, self.task, optimiser, **hooks)
+
+    def _look_at_data(self, model: torch.nn.Module) -> None:
+        """Let the baseline's `prepare` see a probe batch: initialisation and grouping may depend on the data."""
+        prepare = build.capability(self.module, "prepare")
+        if prepare is None:
+            return
+        probe = seeds.generator(self.spec["seed"], "probe", self.device)
+        batch = next(self.task.batches(self.spec["training"]["batch_size"], probe))
+        for network in self.task.networks(model):
+            prepare(network, batch)
 
     def train(self) -> None:
         """Train to the end, where nothing has ended the run before."""
