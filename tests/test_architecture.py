@@ -38,6 +38,7 @@ TORCH_FREE = [
     "schema",
     "atomic",
     "resume",
+    "partitions",
     "paths",
     "cli",
     "client",
