@@ -17,8 +17,8 @@ KIND = "figure"
 EXPERIMENTS = ["E12", "E12deep"]
 CATEGORY = "Open questions"
 MEASURES = {
-    "unexplained_truth": "unexplained share of the truth",
-    "unexplained_network": "unexplained share of the network",
+    "unexplained_truth": "1 - R², truth",
+    "unexplained_network": "1 - R², network",
     "operations": "operations",
 }
 LEAST = 1e-8
@@ -59,7 +59,7 @@ def draw(frame: pd.DataFrame):
             axes.errorbar(x, line["median"], yerr=spans, color=colours[label], marker=markers[label], linestyle="")
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         axes.set(xlabel="noise on the training targets", ylabel=MEASURES[measure], xlim=(-0.5, len(levels) - 0.5))
-        axes.set_title(style.title(f"symbols chosen {runs.WAYS[way]}", inches=2.6))
+        axes.set_title(runs.WAYS[way])
         if measure == "operations":
             axes.set_ylim(bottom=0)
         else:

@@ -289,8 +289,8 @@ def choose_in_context(
 
     Greedy selection as in-context symbolic regression for KANs (arXiv 2603.15250) has it: a candidate is put in place,
     all that is free is fitted for `context_iterations`, and the R² of the network takes the place of the edge's in the
-    preference; at a `context_weight_simple` of 0.5 a unit of complexity has to halve the unexplained variance. Tried
-    are the `candidates` best by the edge's own R²; the edges with the smallest share in the output come first.
+    preference. Tried are the `candidates` best by the edge's own R²; the edges with the smallest share in the output
+    come first.
 
     Returns:
         The edges with their symbols, in the order of `edges`.
@@ -298,7 +298,7 @@ def choose_in_context(
     network(probe)
     network.attribute()
     shares = {edge.place: float(network.edge_scores[edge.layer][edge.output, edge.input]) for edge in edges}
-    variance, weight = float(targets.var(correction=0)), settings["context_weight_simple"]
+    variance, weight = float(targets.var(correction=0)), settings["weight_simple"]
     chosen = {}
     for edge in sorted(edges, key=lambda edge: shares[edge.place]):
         network(probe)
