@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from kanbench import collect, record
+from kanbench import PROTOCOL, collect, record
 from kanbench.errors import InvalidInput
 
 
@@ -117,7 +117,7 @@ def test_unpack_refuses_another_protocol_and_merges_nothing(study, tmp_path, res
     result["spec"]["protocol"], result["run"] = 99, "feynman/mlp/old"
     record.write(result, study / "runs" / "feynman/mlp/old.json")
     collect.pack(study, tmp_path / "tiny.tar.gz")
-    with pytest.raises(InvalidInput, match="protocol 1"):
+    with pytest.raises(InvalidInput, match=f"protocol {PROTOCOL}"):
         collect.unpack(tmp_path / "tiny.tar.gz", tmp_path / "there")
     assert not (tmp_path / "there").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -74,10 +75,13 @@ def test_every_make_target_shown_is_one():
             assert all(word in targets for word in words[1:] if "=" not in word), command
 
 
-def test_the_python_examples_run():
+def test_the_python_examples_run(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for document in DOCUMENTS:
         for block in fenced(document, "python"):
-            done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=ROOT)
+            done = subprocess.run(
+                [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, env=environment
+            )
             assert done.returncode == 0, f"{document.name}:\n{block}\n{done.stderr}"
 
 
