@@ -84,8 +84,8 @@ def draw(frame: pd.DataFrame):
             place.plot(line["step"], line["median"], color=colour, label=f"layer {layer}")
         place.axhline(THRESHOLD, color="#555555", linestyle=":", linewidth=1)
         place.set(xlabel="step", ylabel=QUANTITIES[quantity], ylim=(0, None))
+        place.set_title(style.title(task))
         if position < len(tasks):
-            place.set_title(style.title(task))
             runs = inside[inside["step"] == inside["step"].min()]
             style.note(place, f"alarms: {int(runs['n_alarms'].max())} of {int(runs['n_runs'].max())} runs")
     handles = {text: line for place in axes for line, text in zip(*place.get_legend_handles_labels(), strict=True)}

@@ -35,7 +35,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     for _, run in shown.groupby("label", sort=True).head(1).sort_values("label").head(MOST_METHODS).iterrows():
         for curve in json.loads(run[CURVES])[:MOST_EDGES]:
             layer, source, target = curve["edge"]
-            edge = {"label": run["label"], "target": formula, "noise": run[runs.NOISE], "run": run["run"]}
+            edge = {"label": run["label"], "target": formula, "noise": run[runs.NOISE], "runs": run["run"]}
             edge |= {"edge": f"{layer + 1}:{source + 1}-{target + 1}", "symbol": curve["symbol"], "r2": curve["r2"]}
             points = zip(curve["t"], curve["learned"], curve["fit"], strict=True)
             rows += [{**edge, "t": t, "learned": learned, "fit": fit} for t, learned, fit in points]
@@ -58,8 +58,9 @@ def draw(frame: pd.DataFrame):
             axes.plot(curve["t"], curve["learned"], ".", color=colours[label])
             axes.plot(curve["t"], curve["fit"], color="#3D3D3D", linewidth=1.0)
             axes.set_title(f"edge {name}: {curve['symbol'].iloc[0]} ({curve['r2'].iloc[0]:.4f})", fontsize=8)
+            axes.set_xlabel("t")
         for axes in panels[position * width + len(edges) : (position + 1) * width]:
-            axes.set_axis_off()
+            axes.remove()
         panels[position * width].set_ylabel(style.title(label, inches=1.6))
     figure.suptitle(f"{frame['target'].iloc[0]}, noise {frame['noise'].min():g}", fontsize=9.5)
     return figure

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import paper_records
 import pytest
+import question_records
 
 from kanbench import frame as frames
 
@@ -39,8 +40,8 @@ def frame(committed):
 
 @pytest.fixture(scope="session")
 def everything(committed):
-    """The records frame with the sweeps and the convolutions of the paper; not to be changed."""
-    return frames.to_frame([*copy.deepcopy(committed), *paper_records.records()])
+    """The records frame with the sweeps of the paper and the open questions; not to be changed."""
+    return frames.to_frame([*copy.deepcopy(committed), *paper_records.records(), *question_records.records()])
 
 
 @pytest.fixture

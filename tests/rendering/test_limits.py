@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
+import question_records
 
-from kanbench import answers, recipes, record
+from kanbench import answers, recipes
 from kanbench import frame as frames
-
-SETTINGS = {"hidden_width": 4, "depth": 1, "grid_size": 5}
-META = {**SETTINGS, "hidden_dim": 16, "prompt_dim": 1}
-
-
-def run_of(method: str, seed: int, error: float, task: dict, analyses: dict | None = None, **changes) -> dict:
-    settings = {**(META if method == "metakan-relu" else SETTINGS), **changes}
-    spec = {
-        "protocol": 1,
-        "configuration": "controlled",
-        "dtype": "float32",
-        "device": "cpu",
-        "task": task,
-        "method": {"name": method, "baseline": method, "variant": None, "settings": settings},
-        "training": {"steps": 100, "batch_size": None},
-        "seed": seed,
-    }
-    found = record.blank(spec, label=method, family="function_fitting", metric="nrmse", goal="min")
-    metrics = {"step": 100, **{split: {"nrmse": error} for split in ("train", "validation", "test")}}
-    found["metrics"].update(last=metrics, selected=metrics, legacy_best_on_test={"step": 100, "value": error})
-    found["selection"] = {"metric": "nrmse", "goal": "min"}
-    found["analyses"] = analyses or {}
-    return found
 
 
 def recipe(name: str):
@@ -39,14 +15,12 @@ def recipe(name: str):
 
 @pytest.fixture
 def diverse() -> list[dict]:
-    runs = []
-    for distinct, factor in ((1, 1.0), (20, 3.0)):
-        task = {"name": "edge_diversity", "settings": {"shape": "mixed", "distinct": distinct}}
-        for seed in range(8):
-            base = 0.1 * (1 + seed)
-            runs += [run_of("tiled_kan", seed, base, task), run_of("metakan-relu", seed, factor * base, task)]
-            runs.append(run_of("metakan-relu", seed, 0.5 * factor * base, task, hidden_dim=64))
-    return [{**run, "experiments": ["E13diversity"]} for run in runs]
+    return question_records.diverse()
+
+
+@pytest.fixture
+def watched() -> list[dict]:
+    return question_records.watched()
 
 
 def test_diversity_is_the_paired_ratio_for_each_size(diverse):
@@ -65,28 +39,6 @@ def test_the_answer_names_what_holds_and_what_does_not(diverse):
     shown = recipe("answer_limits").data(frames.to_frame(small))
     assert shown["verdict"].tolist() == ["in part"]
     assert "metakan-relu on mixed" in shown["answer"].iloc[0]
-
-
-@pytest.fixture
-def watched() -> list[dict]:
-    def layer(spread, distinct):
-        return {"mean": 0.0, "spread": spread, "effective_rank": 1.0, "nearest": 0.1, "distinct": distinct}
-
-    curve = [
-        {"step": 0, "layers": [layer(0.5, 1.0), layer(0.25, 1.0)]},
-        {"step": 10, "layers": [layer(1.0, 1.0), layer(0.02, 0.5)]},
-    ]
-    pruned = [{"share": share, "validation": {"nrmse": error}} for share, error in ((0.0, 0.2), (0.5, 0.4), (0.9, 1.0))]
-    axis = [{"z": [-1.0, 0.0, 1.0], "t": [-1.0, 1.0], "values": [[0.0, -1.0], [0.0, 0.0], [0.0, 1.0]]}]
-    common = {"status": "ok", "reason": None, "curve": []}
-    analyses = {
-        "prompts": {**common, "curve": curve, "alarm": True, "alarms": [], "histograms": []},
-        "pruning": {**common, "pruned": pruned, "exact": 0.0},
-        "prompt_axis": {**common, "layers": axis},
-    }
-    task = {"name": "feynman", "settings": {"formula": "I.8.4"}}
-    runs = [run_of("metakan-relu", seed, 0.2, task, copy.deepcopy(analyses)) for seed in (0, 1)]
-    return [{**run, "experiments": ["E13"]} for run in runs]
 
 
 def test_spread_is_relative_to_the_start(watched):

@@ -67,7 +67,10 @@ def test_measured_peaks_come_first_and_out_of_memory_is_marked(steps):
     assert lost["out_of_memory"].all()
     assert (lost["peak_bytes"] == failed["memory"]["simulated_peak_bytes"]).all()
     assert set(data[data["runs"] != measured["run"]]["source"]) == {"simulated"}
-    assert data.groupby(["batch_size", "grid_size"]).ngroups == 1  # the grid sizes with one network are no line
+    assert (
+        data[data["axis"] == "edges"].groupby(["batch_size", "fixed"]).ngroups == 1
+    )  # the grid sizes are a panel apart
+    assert set(data["axis"]) == {"edges", "grid_size"}
 
 
 def test_device_limits_are_drawn(steps):

@@ -8,81 +8,11 @@ import math
 
 import pandas as pd
 import pytest
-from make_records import record, settings_of, spec_of
+from question_records import NOTHING, alike, symbolic, worse
 
 from kanbench import frame as frames
 from kanbench import recipes, render
 from kanbench.symbolic import runs
-
-METHODS = ("tiled_kan", "metakan-relu")
-NOISES = (0.0, 0.1)
-SEEDS = range(8)
-CURVE = {
-    "edge": [0, 1, 0],
-    "symbol": "x^2",
-    "r2": 0.9987,
-    "t": [-1.0, 0.0, 1.0],
-    "learned": [1, 0, 1],
-    "fit": [1, 0, 1],
-}
-
-
-def reading(exact: bool, score: float, operations: int = 4) -> dict:
-    return {
-        "status": "ok",
-        "reason": None,
-        "formula": "1.0*x1*x2",
-        "snapped": "x1*x2" if exact else "1.1*x1*x2",
-        "equivalence": "exact" if exact else "different",
-        "exact": exact,
-        "r2_truth": score,
-        "r2_network": score,
-        "score_truth": score,
-        "score_network": score,
-        "equal_inside": exact,
-        "equal_outside": False,
-        "operations": operations,
-        "edge_r2_median": 0.99,
-        "edges": [[0, 1, 0, "x^2", 0.9987]],
-    }
-
-
-NOTHING = {
-    **{"status": "no formula", "reason": "prune: no edge is left", "formula": None, "equivalence": "different"},
-    **{"exact": False, "equal_inside": False, "equal_outside": False},
-    **{"r2_truth": None, "r2_network": None, "score_truth": 0.0, "score_network": 0.0},
-}
-
-
-def analysis(isolated: dict, in_context: dict) -> dict:
-    return {
-        **{"status": "ok", "reason": None, "curve": [], "edges_before": 6, "edges_after": 3, "curves": [CURVE]},
-        "isolated": isolated,
-        "in_context": in_context,
-    }
-
-
-def made(score_of) -> list[dict]:
-    """Return one record a method, noise and seed; `score_of(method, noise, seed)` gives exact and score."""
-    found = []
-    for method in METHODS:
-        for noise in NOISES:
-            for seed in SEEDS:
-                task_settings = {"formula": "product", "noise": noise}
-                spec = spec_of("feynman", task_settings, method, settings_of(method, 2, 1, 5, 8), seed)
-                entry = record(spec, ["E12"])
-                exact, score = score_of(method, noise, seed)
-                entry["analyses"] = {"symbolic": analysis(reading(exact, score), reading(True, 0.999, 3))}
-                found.append(entry)
-    return found
-
-
-def alike(method, noise, seed):
-    return seed < 6, 0.9 + 0.001 * seed - 0.1 * noise
-
-
-def worse(method, noise, seed):
-    return (False, 0.5 + 0.001 * seed) if method == "metakan-relu" else alike(method, noise, seed)
 
 
 @pytest.fixture
@@ -97,7 +27,7 @@ def read():
 
 
 def test_the_table_counts_recovery_and_agreement_over_seeds(read):
-    records = made(alike)
+    records = symbolic(alike)
     records[0]["analyses"]["symbolic"]["isolated"] = NOTHING
     records[1]["status"], records[1]["reason"] = "diverged", "not finite"
     module, shown = read("table_symbolic", records)
@@ -116,7 +46,7 @@ def test_the_table_counts_recovery_and_agreement_over_seeds(read):
 
 
 def test_the_figure_shows_medians_by_noise_and_way(read):
-    module, shown = read("symbolic_fidelity", made(alike))
+    module, shown = read("symbolic_fidelity", symbolic(alike))
     point = shown[(shown["way"] == "in_context") & (shown["measure"] == "operations") & (shown["noise"] == 0.1)]
     assert point["median"].tolist() == [3.0, 3.0]
     point = shown[(shown["way"] == "isolated") & (shown["measure"] == "unexplained_truth") & (shown["noise"] == 0.1)]
@@ -125,27 +55,27 @@ def test_the_figure_shows_medians_by_noise_and_way(read):
 
 
 def test_edges_are_drawn_with_their_symbols(read):
-    module, shown = read("symbolic_edges", made(alike))
+    module, shown = read("symbolic_edges", symbolic(alike))
     assert set(shown["edge"]) == {"1:2-1"}
     assert shown.groupby("label").size().tolist() == [3, 3]
     titles = [axes.get_title() for axes in module.draw(shown).axes]
     assert titles == ["edge 1:2-1: x^2 (0.9987)"] * 2
-    bare = made(alike)
+    bare = symbolic(alike)
     for entry in bare:
         entry["analyses"]["symbolic"]["curves"] = []
     assert read("symbolic_edges", bare)[1].empty
 
 
 def test_the_answer_turns_with_the_records(read):
-    _, held = read("answer_symbolic", made(alike))
+    _, held = read("answer_symbolic", symbolic(alike))
     assert held["verdict"].tolist() == ["holds"]
     assert held["answer"].iloc[0].startswith("No: the formulas read off MetaKAN are not worse")
     assert "KAN, recomputed 12 of 16 (75 %" in held["answer"].iloc[0]
-    _, lost = read("answer_symbolic", made(worse))
+    _, lost = read("answer_symbolic", symbolic(worse))
     assert lost["verdict"].iloc[0] == "in part"  # the formulas chosen by the network's loss are equally good
     assert "MetaKAN (ReLU) 0 of 16 (0 %" in lost["answer"].iloc[0]
     assert "0 pairs gained and 12 lost of 16" in lost["answer"].iloc[0]
-    few = [entry for entry in made(worse) if entry["spec"]["seed"] < 2]
+    few = [entry for entry in symbolic(worse) if entry["spec"]["seed"] < 2]
     assert read("answer_symbolic", few)[1]["verdict"].tolist() == ["undecided"]
 
 
@@ -159,7 +89,7 @@ def test_without_the_experiment_the_recipes_name_it(tmp_path, records):
 
 
 def test_runs_without_the_analysis_stay_in_the_count(read):
-    records = made(alike)
+    records = symbolic(alike)
     skipped = records[0]["analyses"]["symbolic"] = {"status": "skipped", "reason": "no to_pykan", "curve": []}
     rows = runs.readings(frames.to_frame(records))
     assert len(rows) == 2 * len(records)

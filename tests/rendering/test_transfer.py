@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
+import question_records
+from question_records import SEEDS, SOURCES, TARGETS
 
-from kanbench import answers, claims, recipes, record
+from kanbench import answers, claims, recipes
 from kanbench import frame as frames
-
-TARGETS = {"I.14.3": "product", "I.18.4": "quotient", "I.18.16": "trigonometric"}
-SOURCES = ("product", "quotient")
-SEEDS = 8
-FACTOR = {"frozen": 0.5, "warm": 0.8, "random_frozen": 1.0, None: 1.0}
-
-
-def spec_of(formula: str, seed: int, adapt: str | None, kind: str | None, method: str = "metakan-relu") -> dict:
-    spec = {
-        "protocol": 1,
-        "configuration": "controlled",
-        "dtype": "float32",
-        "device": "cpu",
-        "task": {"name": "feynman", "settings": {"formula": formula}},
-        "method": {"name": method, "baseline": method, "variant": None, "settings": {"hidden_width": 5, "depth": 1}},
-        "training": {"steps": 100, "batch_size": None},
-        "seed": seed,
-    }
-    if adapt is not None:
-        source = copy.deepcopy(spec)
-        source["task"] = {"name": "feynman_family", "settings": {"kind": kind, "members": "kind"}}
-        spec["source"] = {"spec": source if kind else None, "adapt": adapt}
-    return spec
-
-
-def run_of(formula: str, seed: int, adapt: str | None = None, kind: str | None = None, **options) -> dict:
-    spec = spec_of(formula, seed, adapt, kind, **options)
-    found = record.blank(spec, label="MetaKAN", family="function_fitting", metric="rmse", goal="min")
-    error = (1 + seed) * FACTOR[adapt]
-    metrics = {"step": 100, "train": {"rmse": error}, "validation": {"rmse": error}, "test": {"rmse": error}}
-    found["metrics"].update(last=metrics, selected=metrics, legacy_best_on_test={"step": 100, "value": error})
-    found["curve"] = [
-        {"step": step, "train_loss": None, "validation": error * 2 * 50 / step, "test_legacy": error}
-        for step in (25, 50, 100)
-    ]
-    found["parameters"].update(trainable=30 if adapt in ("frozen", "random_frozen") else 90, total=90, buffers=0)
-    found["memory"]["simulated_peak_bytes"] = 2**20
-    found["data"] = {"name": formula, "fingerprint": "0", "canonical": True, "kind": TARGETS[formula]}
-    return {**found, "experiments": ["E10"]}
 
 
 @pytest.fixture
 def transfer() -> list[dict]:
-    runs = []
-    for formula in TARGETS:
-        for seed in range(SEEDS):
-            runs += [run_of(formula, seed), run_of(formula, seed, "random_frozen")]
-            runs += [run_of(formula, seed, adapt, kind) for adapt in ("frozen", "warm") for kind in SOURCES]
-    return runs
+    return question_records.transfer()
 
 
 def recipe(name: str):
@@ -70,7 +26,7 @@ def test_each_way_is_held_against_its_own_control(transfer):
         inside = shown[shown["panel"] == panel]
         assert inside["ratio"].to_numpy() == pytest.approx(factor)
         assert (inside["n_pairs"] == SEEDS).all()
-        assert set(inside["interval"]) == {"bootstrap 95 %"}
+        assert set(inside["interval"]) == {"95 %"}
     recipe("meta_transfer").draw(shown)
 
 
