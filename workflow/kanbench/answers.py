@@ -89,7 +89,7 @@ def medians(records: pd.DataFrame, column: str, by: str = "label") -> str:
 
 
 def discordant(records: pd.DataFrame, column: str, method: str, reference: str) -> str:
-    """Return how pairs of runs differ in a column of yes and no, with the p-value of McNemar's exact test (1947)."""
+    """Return how pairs differ in a column of yes and no, with the p-value of McNemar's exact test (mcnemar1947)."""
     compared = stats.pairs(
         records[records["method"] == method],
         records[records["method"] == reference],
