@@ -12,6 +12,7 @@ from kanbench import record
 TARGETS = {"I.14.3": "product", "I.18.4": "quotient", "I.18.16": "trigonometric"}
 SOURCES = ("product", "quotient")
 SEEDS = 8
+SAMPLES = {"train_samples": 500, "validation_samples": 200, "test_samples": 500, "noise": 0.0}
 FACTOR = {"frozen": 0.5, "warm": 0.8, "random_frozen": 1.0, None: 1.0}
 
 
@@ -21,7 +22,7 @@ def transfer_spec(formula: str, seed: int, adapt: str | None, kind: str | None, 
         "configuration": "controlled",
         "dtype": "float32",
         "device": "cpu",
-        "task": {"name": "feynman", "settings": {"formula": formula}},
+        "task": {"name": "feynman", "settings": {"formula": formula, **SAMPLES}},
         "method": {"name": method, "baseline": method, "variant": None, "settings": {"hidden_width": 5, "depth": 1}},
         "training": {"steps": 100, "batch_size": None},
         "seed": seed,
@@ -113,7 +114,7 @@ def watched() -> list[dict]:
         "pruning": {**common, "pruned": pruned, "exact": 0.0},
         "prompt_axis": {**common, "layers": axis},
     }
-    task = {"name": "feynman", "settings": {"formula": "I.14.4"}}
+    task = {"name": "feynman", "settings": {"formula": "I.14.4", **SAMPLES}}
     runs = [limits_run("metakan-relu", seed, 0.2, task, copy.deepcopy(analyses)) for seed in (0, 1)]
     return [{**run, "experiments": ["E13"]} for run in runs]
 

@@ -224,22 +224,19 @@ def _complete(records: list[dict[str, Any]]) -> None:
 
 
 def _task_labels(records: list[dict[str, Any]]) -> dict[str, str]:
-    """Name every task by what it is and by the settings in which it differs from others of its name."""
-    by_name: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    """Name every task by what it is, and by the settings in which it differs from others that are the same thing."""
+    alike: dict[tuple, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for record in records:
         task = record["spec"]["task"]
-        by_name[task["name"]][canonical(task)] = task["settings"]
+        identity = tuple((key, task["settings"][key]) for key in IDENTITY if key in task["settings"])
+        alike[task["name"], identity][canonical(task)] = task["settings"]
     labels = {}
-    for name, variants in by_name.items():
-        varying = set(_varying(variants.values()))
+    for (name, identity), variants in alike.items():
+        varying = _varying(variants.values())
+        known = [value if isinstance(value, str) else f"{key}={value}" for key, value in identity]
         for key, settings in variants.items():
-            shown = [
-                str(settings[k]) if isinstance(settings[k], str) else f"{k}={settings[k]}"
-                for k in IDENTITY
-                if k in settings
-            ]
-            shown += [f"{k}={_value_text(settings.get(k))}" for k in sorted(varying - set(IDENTITY))]
-            labels[key] = " ".join([name, *shown])
+            shown = [f"{setting}={_value_text(settings.get(setting))}" for setting in sorted(varying)]
+            labels[key] = " ".join([name, *known, *shown])
     return labels
 
 
