@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import energy_distance
 
-from kanbench import stats
+from kanbench import partitions, stats
 from kanbench.analyses import groupings
 
 
@@ -24,12 +24,12 @@ def test_the_distance_is_the_energy_distance():
 def test_groups_that_follow_the_distances_have_r_one():
     places = np.array([0.0, 0.1, 5.0, 5.2, 9.0, 9.4])
     distances = np.abs(places[:, None] - places[None])
-    found, p_value = stats.anosim(distances, [0, 0, 1, 1, 2, 2], stats.generator("anosim"))
+    found, p_value = partitions.anosim(distances, [0, 0, 1, 1, 2, 2], stats.generator("anosim"))
     assert found == pytest.approx(1.0)
     # The three pairs can be dealt to the labels in 6!/(2!2!2!) = 90 ways, of which 3! keep the groups.
     assert p_value == pytest.approx(6 / 90, abs=0.025)
     # By hand: 15 pairs, of which 1-2, 3-4, 5-6 are ranked first; groups across them are far apart.
-    worse, _ = stats.anosim(distances, [0, 1, 0, 1, 2, 2], stats.generator("anosim"))
+    worse, _ = partitions.anosim(distances, [0, 1, 0, 1, 2, 2], stats.generator("anosim"))
     ranks = {
         pair: rank
         for rank, pair in enumerate(sorted(itertools.combinations(range(6), 2), key=lambda p: distances[p]), 1)
@@ -43,14 +43,14 @@ def test_groups_that_follow_the_distances_have_r_one():
 def test_one_group_and_groups_of_one_say_nothing():
     distances = np.ones((3, 3)) - np.eye(3)
     for groups in ([0, 0, 0], [0, 1, 2]):
-        assert np.isnan(stats.anosim(distances, groups, stats.generator("none"))).all()
+        assert np.isnan(partitions.anosim(distances, groups, stats.generator("none"))).all()
 
 
 def test_groups_drawn_at_random_have_uniform_p_values():
     rng = np.random.default_rng(1)
     places = rng.normal(size=(60, 8))
     values = [
-        stats.anosim(np.abs(row[:, None] - row[None]), [0, 0, 0, 1, 1, 2, 2, 2], rng, permutations=99)[1]
+        partitions.anosim(np.abs(row[:, None] - row[None]), [0, 0, 0, 1, 1, 2, 2, 2], rng, permutations=99)[1]
         for row in places
     ]
     assert 0.3 < np.mean(values) < 0.7
@@ -58,9 +58,9 @@ def test_groups_drawn_at_random_have_uniform_p_values():
 
 
 def test_the_adjusted_rand_index_by_hand():
-    assert stats.adjusted_rand([0, 0, 1, 1], [1, 1, 0, 0]) == 1.0
+    assert partitions.adjusted_rand([0, 0, 1, 1], [1, 1, 0, 0]) == 1.0
     # Pairs together: 2 and 2 of 6, one in common is expected 2*2/6 of; none is found: (0 - 2/3) / (2 - 2/3).
-    assert stats.adjusted_rand([0, 0, 1, 1], [0, 1, 0, 1]) == pytest.approx(-0.5)
+    assert partitions.adjusted_rand([0, 0, 1, 1], [0, 1, 0, 1]) == pytest.approx(-0.5)
 
 
 class Subject:

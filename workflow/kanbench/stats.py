@@ -17,7 +17,6 @@ import pandas as pd
 from scipy import stats as distributions
 
 from kanbench.frame import AXES, FAILED
-from kanbench.partitions import adjusted_rand, anosim  # noqa: F401 - recipes find all statistics here
 
 SIZES = ("layers", "width_factor")
 """Settings besides the standard axes that say how large a network is, where both methods have them."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from kanbench import stats
+from kanbench import partitions
 
 DEFAULTS = {"sample": 400, "permutations": 999}
 REQUIRES = ("coefficients",)
@@ -21,7 +21,7 @@ def finish(subject, settings) -> dict:
     A distance is the energy distance of Szekely and Rizzo (2013) between the coefficients of two layers, each number
     over its spread in all layers together; large layers are represented by `sample` of their edges, drawn once a run.
     `within` and `between` are mean distances of the pairs of layers that share a meta-learner and that do not, `r` and
-    `p` those of `stats.anosim`; null where a network has no pair of the one or the other kind. Layers that share a
+    `p` those of `partitions.anosim`; null where a network has no pair of the one or the other kind. Layers that share a
     meta-learner draw their coefficients from one curve, so their closeness is a consequence of sharing as well;
     whether layers belong together is asked of the distances in a dense network, which shares nothing.
     """
@@ -53,7 +53,7 @@ def _separation(distances: np.ndarray, clusters: list[int], permutations: int, r
     same = labels[rows] == labels[columns]
     if same.all() or not same.any():
         return {"within": None, "between": None, "r": None, "p": None}
-    r, p = stats.anosim(distances, clusters, rng, permutations=permutations)
+    r, p = partitions.anosim(distances, clusters, rng, permutations=permutations)
     return {"within": float(pairs[same].mean()), "between": float(pairs[~same].mean()), "r": r, "p": p}
 
 
