@@ -14,7 +14,7 @@ import pandas as pd
 from kanbench import partitions, style
 
 KIND = "figure"
-EXPERIMENTS = ["E11", "E11deep", "E11fc", "E11dense"]
+EXPERIMENTS = ["E11", "E11deep", "E11fc", "E11dense", "E11fcdense"]
 CATEGORY = "Open questions"
 WIDTHS = partitions.STRATEGIES["kmeans_width"]
 PREFERRED = 3

@@ -18,7 +18,7 @@ from kanbench import partitions, stats, style, table
 from kanbench.table import Cell, Table
 
 KIND = "table"
-EXPERIMENTS = ["E11", "E11deep", "E11fc", "E11dense"]
+EXPERIMENTS = ["E11", "E11deep", "E11fc", "E11dense", "E11fcdense"]
 CATEGORY = "Open questions"
 COLUMNS = ("Task", "Network", "Grouping", "C", "Test accuracy", "Trained", "to KMeans", "to dense", "R", "Runs ok")
 NUMERIC = frozenset({"C", "Trained", "to KMeans", "to dense", "R"})

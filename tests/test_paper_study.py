@@ -118,3 +118,17 @@ def test_where_published_and_released_settings_differ_each_is_a_row(runs):
         rows = table[table["settings"].str.contains(f"configuration={name}")]
         assert rows["cell"].nunique() == count
     assert table["settings"].str.contains("prompts.learning_rate=0.01").any()
+
+
+def test_every_grouping_of_layers_has_its_controls_at_equal_parameters(runs):
+    grouped = of(runs, "E11")
+    settings = [spec["method"]["settings"] for spec in grouped]
+    assert values(grouped, "method", "settings", "clustering") == {
+        "kmeans_width", "kmeans_in_out", "contiguous", "random", "activations", "coefficients", "learned",
+    }  # fmt: skip
+    assert {each["num_clusters"] for each in settings} == {1, 2, 3, 4, 5, 6, 7, "per_layer"}
+    one = {each["hidden_dim"] for each in settings if each["hidden_dim"] > 64}
+    # A meta-learner has (1 + 1) h + (h + 1) 9 numbers; one of them has those of 2, 3, 5 and 7 within one unit.
+    assert one == {round((count * (11 * 64 + 9) - 9) / 11) for count in (2, 3, 5, 7)}
+    assert all(spec["source"]["spec"]["method"]["settings"]["layers"] == 8 for spec in grouped if "source" in spec)
+    assert {each["depth"] for each in (spec["method"]["settings"] for spec in of(runs, "E11fc"))} == {15}

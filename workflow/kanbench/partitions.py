@@ -59,7 +59,8 @@ def described(records: pd.DataFrame) -> pd.DataFrame:
 def networks(runs: pd.DataFrame) -> pd.Series:
     """Return a readable name of the network of each run: what it consists of, without where its numbers come from."""
     convolutional = _column(runs, "layers").notna()
-    kind = np.where(convolutional, " convolutions", " fully connected layers")
+    tapers = _column(runs, "taper") < 1
+    kind = np.select([convolutional, tapers], [" convolutions", " tapering layers"], " layers of equal width")
     return _layers(runs).astype(int).astype(str) + kind
 
 
