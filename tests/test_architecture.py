@@ -93,7 +93,7 @@ def test_baselines_import_neither_the_harness_nor_each_other():
 
 
 def test_figures_are_drawn_from_records_alone():
-    names = ("stats", "comparison", "published", "table", "style", "answers", "symbolic.runs")
+    names = ("stats", "comparison", "partitions", "published", "table", "style", "answers", "symbolic.runs")
     allowed = {f"kanbench.{name}" for name in names}
     for path in (ROOT / "paper_figures").rglob("*.py"):
         assert not tops(path) & {"torch", "metakan", "baselines"}, path
