@@ -1,7 +1,8 @@
 """Answer: is channel width the right grouping of layers for sharing meta-learners?
 
 The controls that decide are groups of the same sizes dealt to layers at random, and one meta-learner with as many
-parameters. The answer is computed from the claims of the family 'clustering'; none of its sentences is typed by hand.
+parameters. The answer is computed from the claims of the families 'clustering' and
+'clustering_deep' that have records; none of its sentences is typed by hand.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from kanbench import answers, partitions
 from kanbench.table import Table
 
 KIND = "table"
-EXPERIMENTS = ["E11"]
+EXPERIMENTS = ["E11", "E11deep", "E11fc"]
 CATEGORY = "Open questions"
 QUESTION = "Is KMeans on channel widths the right grouping of layers?"
+FAMILIES = ("clustering", "clustering_deep")
 LEADS = {
     "holds": "Yes: KMeans on channel widths beats every control.",
     "fails": "No: KMeans on channel widths is no better than its controls.",
@@ -28,10 +30,14 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     runs = partitions.described(records)
     if runs.empty or not (runs["count"] > 1).any():
         return pd.DataFrame()
-    found = answers.outcomes(records, family="clustering")
+    found = [outcome for family in FAMILIES for outcome in answers.outcomes(records, family=family)]
+    tested = [outcome for outcome in found if outcome.verdict != "no records"] or found
     named = runs.assign(group=runs["strategy"] + ", C = " + runs["count"].astype(str))
-    fact = f"Median test error: {answers.medians(named, 'error', by='group')}."
-    return pd.DataFrame([answers.row(QUESTION, found, records, leads=LEADS, facts=[fact])])
+    facts = [
+        f"Median test error, {network}: {answers.medians(inside, 'error', by='group')}."
+        for network, inside in named.groupby("network", sort=True)
+    ]
+    return pd.DataFrame([answers.row(QUESTION, tested, records, leads=LEADS, facts=facts)])
 
 
 def rows(frame: pd.DataFrame) -> Table:

@@ -205,3 +205,23 @@ def test_counts_do_not_depend_on_the_grouping():
     assert len(set(counts.values())) == 1
     learned = measure.count_parameters(made("meta_conv_kan-bspline", clustering="learned", num_clusters=3)[1], [])
     assert learned["trainable"] == counts["random"] + 8 * 3
+
+
+def test_the_probe_batch_and_so_the_groups_depend_on_the_seed_alone(tiny):
+    study = copy.deepcopy(tiny)
+    study["experiments"]["E1"].update(
+        tasks=["digits"],
+        methods=[
+            {"name": "meta_conv_kan-bspline", "settings": {**NETWORK, "num_clusters": 3, "clustering": "activations"}}
+        ],
+        axes={"hidden_dim": 4},
+        training={"optimiser": "adam", "steps": 1, "batch_size": 32, "evaluations": 1},
+        analyses=["groupings"],
+    )
+    study["seeds"] = [0]
+    ((_, run),) = plan.expand(config.from_content(study, "tiny.yaml")).runs.items()
+    found = train.run(run.spec)
+    # The model that is measured, whose groups method_info holds, and the one that is trained are built apart.
+    assert found["analyses"]["groupings"]["clusters"] == found["method_info"]["clusters"]
+    assert found["method_info"]["clusters"] != [0, 0, 0, 1, 1, 1, 2, 2], "not as it was built"
+    assert train.run(run.spec)["method_info"] == found["method_info"]

@@ -154,6 +154,7 @@ def test_claims_hold_each_control_against_kmeans(grouped):
     assert found["clustering-larger"].n_ok == SEEDS
     shown = recipe("answer_clustering").data(frames.to_frame(grouped))
     assert shown["verdict"].tolist() == ["in part"]
+    assert "16 convolutions" not in shown["answer"].iloc[0], "claims without records are left out"
 
 
 def test_a_failed_run_is_named(grouped):

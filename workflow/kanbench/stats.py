@@ -18,7 +18,7 @@ from scipy import stats as distributions
 
 from kanbench.frame import AXES, FAILED
 
-SIZES = ("layers", "width_factor")
+SIZES = ("layers", "width_factor", "taper")
 """Settings besides the standard axes that say how large a network is, where both methods have them."""
 LEVEL = 0.95
 RESAMPLES = 4000
