@@ -13,7 +13,9 @@ from .sources import Dense, Generated
 MIB = 2**20
 # Below this, what the plain form keeps for backward is not worth the time of recomputing it.
 PLAIN_BYTES = 4 * MIB
-# A tile may use a quarter of what the layer cannot avoid to hold, within these limits.
+# A tile may use this multiple of input, output and one number an edge, which any layer holds, within these limits.
+# Fewer tiles are quicker; with three the peak of a step is still that of the optimiser's update, or close to it.
+TILE_SHARE = 3
 LEAST_TILE_BYTES, MOST_TILE_BYTES = 8 * MIB, 256 * MIB
 
 
@@ -31,8 +33,13 @@ def plain_bytes(x: Tensor, source: Dense | Generated, basis: Basis, shape: Fully
 
 def budget(x: Tensor, y: Tensor, parameter: Tensor) -> int:
     """Return the bytes that the temporaries of one tile may take."""
-    unavoidable = sum(tensor.numel() * tensor.element_size() for tensor in (x, y, parameter))
-    return min(max(unavoidable // 4, LEAST_TILE_BYTES), MOST_TILE_BYTES)
+    edges = parameter.shape[0] * parameter.shape[1]
+    return allowance((x.numel() + y.numel() + edges) * x.element_size())
+
+
+def allowance(unavoidable: int) -> int:
+    """Return the bytes of a tile for a layer whose input, output and one number an edge take ``unavoidable`` bytes."""
+    return min(max(TILE_SHARE * unavoidable, LEAST_TILE_BYTES), MOST_TILE_BYTES)
 
 
 def tiles(total: int, bytes_each: int, available: int) -> list[tuple[int, int]]:

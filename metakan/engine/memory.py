@@ -139,8 +139,7 @@ def _tiled(layer: Layer) -> tuple[int, list[int]]:
 
 def tile_width(layer: Layer, each: int) -> int:
     """Return the inputs of one tile of a layer whose temporaries take `each` elements an edge and output."""
-    unavoidable = FLOAT * (layer.size + layer.batch * layer.outputs + layer.parameter)
-    available = min(max(unavoidable // 4, budget.LEAST_TILE_BYTES), budget.MOST_TILE_BYTES)
+    available = budget.allowance(FLOAT * (layer.size + layer.batch * layer.outputs + layer.edges))
     features = FLOAT * 4 * layer.numbers * layer.batch
     ranges = budget.tiles(layer.inputs, FLOAT * layer.outputs * each + features, available)
     return ranges[0][1] - ranges[0][0]
