@@ -116,6 +116,8 @@ def watched() -> list[dict]:
     }
     task = {"name": "feynman", "settings": {"formula": "I.14.4", **SAMPLES}}
     runs = [limits_run("metakan-relu", seed, 0.2, task, copy.deepcopy(analyses)) for seed in (0, 1)]
+    skipped = {"prompts": {"status": "skipped", "reason": "no prompts", "curve": []}}
+    runs.append(limits_run("tiled_kan", 0, 0.1, task, skipped))
     return [{**run, "experiments": ["E13"]} for run in runs]
 
 
