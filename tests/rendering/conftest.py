@@ -6,6 +6,7 @@ import copy
 import difflib
 from pathlib import Path
 
+import grouping_records
 import paper_records
 import pytest
 import question_records
@@ -41,7 +42,8 @@ def frame(committed):
 @pytest.fixture(scope="session")
 def everything(committed):
     """The records frame with the sweeps of the paper and the open questions; not to be changed."""
-    return frames.to_frame([*copy.deepcopy(committed), *paper_records.records(), *question_records.records()])
+    invented = [*paper_records.records(), *question_records.records(), *grouping_records.records()]
+    return frames.to_frame([*copy.deepcopy(committed), *invented])
 
 
 @pytest.fixture

@@ -12,7 +12,14 @@ from kanbench import frame as frames
 from kanbench import paths, recipes, render, style
 from kanbench.errors import InvalidInput
 
-WITHOUT_LEGEND = ("step_time", "learning_rate_balance", "meta_transfer", "prompt_axis", "symbolic_edges")
+WITHOUT_LEGEND = (
+    "step_time",
+    "learning_rate_balance",
+    "meta_transfer",
+    "prompt_axis",
+    "symbolic_edges",
+    "layer_distances",
+)
 """Figures whose lines or cells are named beside them, or by a colour bar."""
 FIGURES = [name for name, recipe in recipes.discover().items() if recipe.kind == "figure"]
 

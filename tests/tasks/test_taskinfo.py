@@ -84,7 +84,13 @@ def test_the_sets_of_formulas_have_their_sizes():
     assert len(taskinfo.formula_ids("runnable", core=True)) == len(taskinfo.formula_ids(core=True)) == 13
     assert len(taskinfo.formula_ids("extended")) == 88
     assert taskinfo.formula_ids("variant") == ["I.16.6-released"]
-    assert taskinfo.formula_ids("example") == ["product", "exp-sin"]
+    assert taskinfo.formula_ids("example") == [
+        "product",
+        "exp-sin",
+        "sine-plus-square",
+        "root-of-squares",
+        "inverse-of-product",
+    ]
     assert {entry["set"] for entry in taskinfo.formulas().values()} == set(taskinfo.FORMULA_SETS)
 
 
