@@ -8,12 +8,9 @@ more parameters.
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pandas as pd
 
-from kanbench import stats, style, table
+from kanbench import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E13diversity"]
@@ -30,21 +27,14 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     sizes = [f"spec.method.settings.{name}" for name in REMEDIES]
     meta = records[records[sizes[0]].notna()]
     for (shape, distinct, label, *size), runs in meta.groupby([SHAPE, DISTINCT, "label", *sizes], sort=True):
-        compared = stats.pairs(runs, dense, "error")
-        ratios = stats.log_ratios(compared)
-        middle, low, high, interval = table.spread(ratios[np.isfinite(ratios)], f"diversity {shape} {distinct} {size}")
-        usable = compared[compared["usable"]]
+        ratio, used = table.paired_ratio(runs, dense, "error", f"diversity {shape} {distinct} {size}")
         rows.append(
             {
                 "shape": shape,
                 "distinct": int(distinct),
                 "line": f"{label}, hidden_dim {size[0]:g}, prompt_dim {size[1]:g}",
-                "ratio": math.exp(middle),
-                "low": math.exp(low),
-                "high": math.exp(high),
-                "interval": interval,
-                "n_pairs": len(usable),
-                "runs": " ".join(sorted({*usable["run"], *usable["reference_run"]})),
+                **ratio,
+                "runs": used,
             }
         )
     return pd.DataFrame(rows)

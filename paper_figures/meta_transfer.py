@@ -13,7 +13,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import stats, style, table
+from kanbench import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E10"]
@@ -36,21 +36,14 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
         controls = records[records["method"].isin(pretrained["method"])]
         controls = controls[controls[ADAPT].isna() if control is None else controls[ADAPT] == control]
         for (source, target), runs in pretrained.groupby([_source_names(pretrained), "data.kind"], sort=True):
-            compared = stats.pairs(runs, controls, "error")
-            ratios = stats.log_ratios(compared)
-            middle, low, high, interval = table.spread(ratios[np.isfinite(ratios)], f"transfer {way} {source} {target}")
-            usable = compared[compared["usable"]]
+            ratio, used = table.paired_ratio(runs, controls, "error", f"transfer {way} {source} {target}")
             rows.append(
                 {
                     "panel": title,
                     "source": source,
                     "target": target,
-                    "ratio": math.exp(middle),
-                    "low": math.exp(low),
-                    "high": math.exp(high),
-                    "interval": interval,
-                    "n_pairs": len(usable),
-                    "runs": " ".join(sorted({*usable["run"], *usable["reference_run"]})),
+                    **ratio,
+                    "runs": used,
                 }
             )
     return pd.DataFrame(rows)

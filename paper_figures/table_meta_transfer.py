@@ -14,7 +14,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import stats, style, table
+from kanbench import style, table
 from kanbench.table import Cell, Table
 
 KIND = "table"
@@ -40,10 +40,8 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (task, label, way), runs in records.groupby(["task", "label", "way"], sort=True):
         scratch = adapting[(adapting["task"] == task) & (adapting["way"] == "")]
-        compared = stats.pairs(runs, scratch, "error")
-        ratios = stats.log_ratios(compared)
+        ratio, _ = table.paired_ratio(runs, scratch, "error", f"start {task} {label} {way}")
         steps = _steps(runs, scratch)
-        middle, low, high, interval = table.spread(ratios[np.isfinite(ratios)], f"start {task} {label} {way}")
         error = table.spread(runs["error"], f"start error {task} {label} {way}")
         rows.append(
             {
@@ -52,11 +50,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
                 "way": WAYS.get(way, way) if label in set(adapting["label"]) else "dense weights, from scratch",
                 "error": error[0],
                 "error_text": table.spread_text(*error),
-                "ratio": math.exp(middle),
-                "low": math.exp(low),
-                "high": math.exp(high),
-                "interval": interval,
-                "n_pairs": int(compared["usable"].sum()),
+                **ratio,
                 "steps": float(np.median(steps)) if steps else math.nan,
                 "n_reached": len(steps),
                 "parameters": runs["parameters.trainable"].median(),

@@ -195,6 +195,21 @@ def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, fl
     return middle, low, high, INTERVAL
 
 
+def paired_ratio(
+    method: pd.DataFrame, reference: pd.DataFrame, column: str, purpose: str
+) -> tuple[dict[str, object], str]:
+    """Return `ratio`, `low`, `high`, `interval` and `n_pairs` of a paired ratio of runs, and the names of these runs.
+
+    The spread is over the pairs that no failure decided; `n_pairs` counts those too.
+    """
+    compared = stats.pairs(method, reference, column)
+    ratios = stats.log_ratios(compared)
+    middle, low, high, interval = spread(ratios[[math.isfinite(ratio) for ratio in ratios]], purpose)
+    usable = compared[compared["usable"]]
+    found = {"ratio": math.exp(middle), "low": math.exp(low), "high": math.exp(high), "interval": interval}
+    return {**found, "n_pairs": len(usable)}, " ".join(sorted({*usable["run"], *usable["reference_run"]}))
+
+
 def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
     """Return one row a cell (a task, a method and its settings; seeds are its replicates).
 
