@@ -209,7 +209,7 @@ class ConvKAN(ConvNetwork):
 
 
 class MetaConvKAN(SharedLearners, ConvNetwork):
-    """A convolutional KAN whose kernels are generated from prompts by shared meta-learners (MetaKAN, 2025).
+    """A convolutional KAN whose kernels are generated from prompts by shared meta-learners (Zhao et al., 2025).
 
     The defaults are the published B-spline network of 4 layers; see `ConvNetwork` for the stages and the module's
     docstring for what differs from the released code.

@@ -88,7 +88,7 @@ class KANLinear(_Linear):
 
 
 class MetaKANLinear(_Linear):
-    """A KAN layer whose edge numbers are generated from one prompt an edge by a meta-learner (MetaKAN, 2025).
+    """A KAN layer whose edge numbers are generated from one prompt an edge by a meta-learner (Zhao et al., 2025).
 
     Shape: ``(..., in_features)`` to ``(..., out_features)``.
 

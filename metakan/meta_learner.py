@@ -27,7 +27,7 @@ def generate(prompts: Tensor, hidden: tuple[Tensor, Tensor], output: tuple[Tenso
 
 
 class MetaLearner(nn.Module):
-    """A two-layer perceptron from prompts ``(..., prompt_dim)`` to edge numbers ``(..., numbers)`` (MetaKAN, 2025).
+    """A two-layer perceptron from prompts ``(..., prompt_dim)`` to edge numbers ``(..., numbers)`` (Zhao et al., 2025).
 
     It has ``(prompt_dim + 1) * hidden_dim + (hidden_dim + 1) * numbers`` trainable parameters, whatever the size of
     the layers that share it.

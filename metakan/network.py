@@ -70,7 +70,7 @@ class MetaKAN(SharedLearners, _Network):
 
     An edge function is ``phi_oi(t) = w_oi . b(t)`` with ``w_oi = s * M_c(z_oi / s)``: z the edge's prompt, M_c the
     meta-learner of the layer's cluster and s the constant fan-in**-0.5 (1 with ``init="released"``). See "Improving
-    Memory Efficiency for Training KANs via Meta Learning" (MetaKAN, 2025).
+    Memory Efficiency for Training KANs via Meta Learning" (Zhao et al., 2025).
 
     Shape: ``(..., width[0])`` to ``(..., width[-1])``.
 
