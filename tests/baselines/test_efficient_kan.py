@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.interpolate import BSpline
 
-from kanbench import baselines, build, measure
+from kanbench import baselines, build, check, config, measure, plan, train
 from kanbench.task import Problem
+from metakan import MetaKAN, to_efficient_kan
 
 METHOD = baselines.discover()["efficient_kan"].methods["efficient_kan"]
 MODULE = build.load_model_module(METHOD.baseline)
 SHAPES = [(5, 3, (-1.0, 1.0)), (8, 2, (0.0, 3.0)), (3, 1, (-2.0, 1.0))]
+STAND_IN = Path(__file__).resolve().parents[1] / "data/efficient_kan_stand_in.py"
 
 
 def network(width, grid_size, order, grid_range, seed=0) -> torch.nn.Module:
@@ -125,3 +131,51 @@ def test_parity_with_the_upstream_package(shape):
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(64, 5)
     torch.testing.assert_close(ours(x), theirs(x), atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def upstream(tmp_path, monkeypatch):
+    """The importable package efficient_kan: a stand-in of the same interface, whatever is installed."""
+    (tmp_path / "efficient_kan").mkdir()
+    shutil.copy(STAND_IN, tmp_path / "efficient_kan/__init__.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "efficient_kan", raising=False)
+    import efficient_kan
+
+    yield efficient_kan
+    sys.modules.pop("efficient_kan", None)
+
+
+def test_an_importable_package_runs_with_the_settings_of_the_baseline(upstream):
+    settings = baselines.resolve(METHOD, "classification", {"hidden_width": 32, "depth": 1, "noise_scale": 0.3})
+    model = build.build(METHOD, settings, Problem("classification", inputs=784, outputs=10))
+    assert isinstance(model[1], upstream.KAN)
+    assert measure.count_parameters(model, [])["trainable"] == 254_080
+    assert model[1].layers[0].spline_weight.std().item() == pytest.approx(0.3, rel=0.01)
+    assert model(torch.rand(4, 1, 28, 28)).shape == (4, 10)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_state_dicts_are_exchangeable_with_the_package(upstream, shape):
+    grid_size, order, grid_range = shape
+    torch.manual_seed(0)
+    theirs = upstream.KAN([5, 4, 3], grid_size=grid_size, spline_order=order, grid_range=list(grid_range))
+    ours = MODULE.EfficientKAN([5, 4, 3], grid_size=grid_size, spline_order=order, grid_range=grid_range)
+    ours.load_state_dict(theirs.state_dict())
+    x = 2 * torch.randn(64, 5)
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
+    learnt = MetaKAN([5, 4, 3], grid_size=grid_size, spline_order=order, grid_range=grid_range)
+    torch.testing.assert_close(to_efficient_kan(learnt, theirs)(x), learnt(x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_package_keeps_the_contract(upstream):
+    broken = {result.rule: result.message for result in check.check_method(METHOD) if result.ok is False}
+    assert not broken
+
+
+def test_a_run_of_the_package_says_so_in_its_record(upstream, tiny):
+    tiny["experiments"]["E1"] |= {"methods": ["efficient_kan"], "axes": {"grid_size": 3}}
+    (run,) = plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values()
+    found = train.run(run.spec)
+    assert found["status"] == "ok"
+    assert found["method_info"] == {"implementation": "efficient_kan, upstream package"}
