@@ -65,16 +65,26 @@ def spec(tiny) -> dict:
     return copy.deepcopy(next(run.spec for run in runs if run.spec["method"]["name"] == "mlp"))
 
 
-@pytest.fixture
-def suite(tmp_path) -> Path:
-    """A copy of the suite's own files, to be changed and run in."""
+def copied(folder: Path) -> Path:
     for name in SUITE:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, tmp_path / name)
-    return tmp_path
+            shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture
+def suite(tmp_path) -> Path:
+    """A copy of the suite's own files, to be changed and run in."""
+    return copied(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_suite(tmp_path_factory) -> Path:
+    """A copy of the suite's own files that is not to be changed, only planned in: a dry run, too, writes its plan."""
+    return copied(tmp_path_factory.mktemp("suite"))
 
 
 @pytest.fixture

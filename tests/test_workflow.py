@@ -46,8 +46,8 @@ PART = ("--config", "only=E2,E4,E8,E10,E11,E12")
 
 
 @pytest.mark.parametrize(("name", "options"), [("smoke", ()), ("laptop", ()), ("paper", PART)])
-def test_every_study_can_be_planned_by_snakemake(run, suite, name, options):
-    output = dry(run, suite, "--quiet", "rules", *options, config=f"workflow/config/{name}.yaml")
+def test_every_study_can_be_planned_by_snakemake(run, shared_suite, name, options):
+    output = dry(run, shared_suite, "--quiet", "rules", *options, config=f"workflow/config/{name}.yaml")
     assert planned(output, "train") > 10
     assert planned(output, "report") == 1
 
