@@ -249,12 +249,13 @@ class _Expansion:
             "device": experiment.get("device", top.get("device", "cpu")),
         }
         seeds = experiment.get("seeds", top["seeds"])
-        shared.update(self._analyses(experiment, where))
         if "keep" in experiment:
             shared["keep"] = experiment["keep"]
         tasks = list(self._tasks(experiment["tasks"], where))
         methods = list(self._methods(experiment, where))
-        for (task, task_settings), (method, overrides, training, source) in itertools.product(tasks, methods):
+        analysed = self._analyses(experiment, where)
+        for (task, task_settings), each, further in itertools.product(tasks, methods, analysed):
+            method, overrides, training, source = each
             for trial, chosen, knobs in tuning.trials(method, overrides, experiment.get("trials")):
                 try:
                     settings = baselines.resolve(method, task.family, chosen)
@@ -264,6 +265,7 @@ class _Expansion:
                 for seed in seeds:
                     spec = {
                         **shared,
+                        **further,
                         **trial,
                         "task": {"name": task.name, "settings": task_settings},
                         "method": {
@@ -278,12 +280,13 @@ class _Expansion:
                     for start in self._starts(spec, source):
                         yield {**spec, **start}, method.label
 
-    def _analyses(self, experiment: Mapping[str, Any], where: str) -> dict[str, Any]:
+    def _analyses(self, experiment: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+        """Return what the specs of an experiment say of analyses, one entry a combination of their settings."""
         if "analyses" not in experiment:
-            return {}
+            return [{}]
         found, problems = analyses.resolve(experiment["analyses"], self.study.label, f"{where}.analyses")
         self.problems += problems
-        return {"analyses": found}
+        return [{"analyses": chosen} for chosen in found]
 
     def _starts(self, spec: Mapping[str, Any], source: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
         """Yield what a spec says of where it starts: nothing, or one entry a source run and way to adapt it."""

@@ -8,6 +8,7 @@ is called at every evaluation of the training loop. Both return a dict that JSON
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -37,9 +38,12 @@ def _defaults(path: Path) -> Mapping[str, Any]:
 
 def resolve(
     wanted: list[str] | Mapping[str, Mapping[str, Any]], label: str, key: str
-) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
-    """Return the complete settings of the analyses that a study asks for, and what is wrong with them."""
-    problems, found = [], {}
+) -> tuple[list[dict[str, dict[str, Any]]], list[Finding]]:
+    """Return the complete settings of the analyses that a study asks for, and what is wrong with them.
+
+    A list is swept, as everywhere in a study, unless the setting is a list by itself: one entry a combination.
+    """
+    problems, swept = [], {}
     for name, overrides in (wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, {})).items():
         if name not in discover():
             known = nearest(name, list(discover()))
@@ -52,11 +56,20 @@ def resolve(
             if setting not in defaults:
                 known = nearest(setting, list(defaults))
                 problems.append(Finding(label, where, f"unknown setting '{setting}'", known, "correct the name"))
-            elif not _fits(value, defaults[setting]):
-                kind = type(defaults[setting]).__name__
-                problems.append(Finding(label, where, repr(value), f"a value of type {kind}", "correct the value"))
-        found[name] = {**defaults, **overrides}
-    return found, problems
+                continue
+            for choice in _choices(value, defaults[setting]):
+                if not _fits(choice, defaults[setting]):
+                    kind = type(defaults[setting]).__name__
+                    problems.append(Finding(label, where, repr(choice), f"a value of type {kind}", "correct the value"))
+        choices = [_choices(value, defaults.get(setting)) for setting, value in overrides.items()]
+        swept[name] = [
+            {**defaults, **dict(zip(overrides, values, strict=True))} for values in itertools.product(*choices)
+        ]
+    return [dict(zip(swept, chosen, strict=True)) for chosen in itertools.product(*swept.values())], problems
+
+
+def _choices(value: Any, default: Any) -> list[Any]:
+    return value if isinstance(value, list) and not isinstance(default, list) else [value]
 
 
 def _fits(value: Any, default: Any) -> bool:

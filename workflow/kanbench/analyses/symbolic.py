@@ -97,9 +97,13 @@ class Target:
         chosen = self.rng.permutation(len(train[0]))[: settings["train_points"]]
         self.train = tuple(part[chosen].cpu().double() for part in train)
         self.probe = self.train[0][: settings["probe_points"]]
-        points = test[0].cpu().double().numpy()
-        self.points = low + span * (points + 1) / 2 if scaled else points
-        self.values = test[1].cpu().double().numpy()[:, 0]
+        in_units = (lambda points: low + span * (points + 1) / 2) if scaled else (lambda points: points)
+        self.points, self.validation_points = (
+            in_units(splits[split][0].cpu().double().numpy()) for split in ("test", "validation")
+        )
+        self.values, self.validation_values = (
+            splits[split][1].cpu().double().numpy()[:, 0] for split in ("test", "validation")
+        )
         with torch.no_grad(), evaluating(subject.model):
             self.outputs = subject.model(test[0]).cpu().double().numpy()[:, 0]
         self.test = test[0].cpu().double()
@@ -141,7 +145,8 @@ def _judged(network: nn.Module, edges, choose, target: Target, settings) -> dict
 
     Keys: `status` and `reason`; `formula` (four digits) and `snapped` (numbers replaced by exact ones, unless that
     moves a value by more than `snap_within` standard deviations); `equivalence` of the latter
-    (`equivalence.equivalence`) and `exact`; `r2_truth`, `r2_network` on the test split and the scores made of them;
+    (`equivalence.equivalence`) and `exact`; `r2_truth`, `r2_network` on the test split, `r2_validation` on the one that
+    settings are chosen on, and the scores made of them;
     errors `inside` and `outside` the training range in standard deviations of the target, and `equal_*`, whether the
     largest is within `equal_within`; `operations` of the snapped formula; `edges` as [layer, input, output, symbol,
     R² of its fit], and these R² in short; `seconds`.
@@ -158,6 +163,7 @@ def _judged(network: nn.Module, edges, choose, target: Target, settings) -> dict
         return _nothing(failure) | {"seconds": time.perf_counter() - started}
     scale, within = float(target.values.std()) or 1.0, settings["equal_within"]
     test = formula.values(found, target.symbols, target.points)
+    validation = formula.values(found, target.symbols, target.validation_points)
     inside = equivalence.inside(target.bounds, settings["check_points"], target.rng)
     outside = equivalence.outside(target.bounds, settings["check_points"], target.rng)
     if not _within(equivalence.errors(snapped, found, target.symbols, inside, scale)["max"], settings["snap_within"]):
@@ -176,7 +182,11 @@ def _judged(network: nn.Module, edges, choose, target: Target, settings) -> dict
         "snapped": str(snapped),
         "equivalence": verdict,
         "exact": verdict == "exact",
-        **_scores(truth=target.r2(test, target.values), network=target.r2(test, target.outputs)),
+        **_scores(
+            truth=target.r2(test, target.values),
+            network=target.r2(test, target.outputs),
+            validation=target.r2(validation, target.validation_values),
+        ),
         **errors,
         **{f"equal_{key}": _within(error["max"], within) for key, error in errors.items()},
         "operations": formula.operations(snapped),
@@ -217,7 +227,7 @@ def _nothing(failure: extraction.NoFormula) -> dict:
         "exact": False,
         "equal_inside": False,
         "equal_outside": False,
-        **_scores(truth=None, network=None),
+        **_scores(truth=None, network=None, validation=None),
     }
 
 
