@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kanbench import config, paths, plan
+from kanbench import config, paths, plan, together
 from kanbench.errors import InvalidInput
 from kanbench.spec import canonical, run_name
 
@@ -158,3 +158,39 @@ def test_sizes_that_make_no_sense_are_refused_in_the_plan(tiny, task, settings, 
     assert finding.found == found
     assert expected in finding.expected
     assert finding.next_step
+
+
+def test_runs_are_grouped_by_cell_and_by_whether_they_are_there(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny["seeds"] = [0, 1, 2]
+    tiny["experiments"]["E1"]["together"] = True
+    planned = expand(tiny)
+    assert sorted(len(names) for names in planned.cells.values()) == [3, 3]
+    first = [name for name in planned.runs if planned.runs[name].spec["seed"] < 2]
+    for name in first:
+        path = tmp_path / planned.record(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    again = expand(tiny)
+    assert again.runs.keys() == planned.runs.keys(), "company is no part of a run"
+    groups = sorted([again.runs[name].spec["seed"] for name in names] for names in again.cells.values())
+    assert groups == [[0, 1], [0, 1], [2], [2]]
+    assert all(len({again.runs[name].spec["method"]["name"] for name in names}) == 1 for names in again.cells.values())
+    together.write(planned.cells, tmp_path / planned.folder)
+    follower = expand(tiny)
+    follower.leading = False
+    assert follower.cells == planned.cells, "a job on another machine keeps the grouping of the workflow"
+
+
+def test_settings_of_an_analysis_are_swept(tiny):
+    experiment = tiny["experiments"]["E1"]
+    experiment["methods"] = ["tiled_kan"]
+    experiment["analyses"] = {"symbolic": {"penalty": [0.1, 0.2], "weight_simple": [0.3, 0.4], "library": ["x", "sin"]}}
+    found = [run.spec["analyses"]["symbolic"] for run in expand(tiny).runs.values()]
+    assert sorted((each["penalty"], each["weight_simple"]) for each in found) == [
+        (0.1, 0.3), (0.1, 0.4), (0.2, 0.3), (0.2, 0.4),
+    ]  # fmt: skip
+    assert all(each["library"] == ["x", "sin"] for each in found), "a list by itself is one value"
+    experiment["analyses"]["symbolic"]["penalty"] = [0.1, "high"]
+    with pytest.raises(InvalidInput, match="'high'"):
+        expand(tiny)

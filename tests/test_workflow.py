@@ -135,8 +135,37 @@ def test_seeds_of_a_cell_train_together_and_rerun_together(run, study, tiny):
     assert sorted(content["spec"]["seed"] for content in contents) == [0, 0, 1, 1]
     assert "train_together" not in dry(run, study, "--until", "collect"), "nothing is left to do"
     (study / "results" / "tiny" / "records.jsonl.gz").unlink()
-    next(path for path in records if "mlp" in path.as_posix()).unlink()
-    assert len(set(re.findall(together, dry(run, study, "--until", "collect")))) == 1, "a lost record brings its cell"
+    lost = next(path for path in records if "mlp" in path.as_posix())
+    lost.unlink()
+    announced = dry(run, study, "--until", "collect")
+    assert len(set(re.findall(together, announced))) == 1, "a lost record is made again"
+    assert run(snakemake("--until", "collect"), study).returncode == 0
+    assert lost.is_file()
+
+    model = study / "baselines" / "mlp" / "model.py"
+    model.write_text(model.read_text() + "\n# edited\n")
+    announced = dry(run, study, "--until", "collect")
+    assert len(set(re.findall(together, announced))) == 1, "an edit brings the whole cell of its baseline, in one job"
+
+
+def test_a_seed_that_is_added_trains_without_those_that_are_there(run, study, tiny):
+    tiny["experiments"]["E1"]["together"] = True
+    stamps, runs = {}, study / "results" / "tiny" / "runs"
+    for seeds, size in (([0], 1), ([0, 1, 2], 2)):
+        tiny["seeds"] = seeds
+        (study / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+        announced = dry(run, study, "--until", "collect")
+        jobs = [line for line in announced.splitlines() if line.strip().startswith("output:") and "/runs/" in line]
+        assert len(jobs) == 2, "one job a method"
+        assert all(line.count(".json") == size for line in jobs), "of the new seeds only"
+        assert run(snakemake("--until", "collect"), study).returncode == 0
+        made = {path: path.stat().st_mtime_ns for path in runs.rglob("[!.]*.json")}
+        assert stamps.items() <= made.items(), "records that were there are kept"
+        assert len(made) == 2 * len(seeds)
+        stamps = made
+        assert "train_together" not in dry(run, study, "--until", "collect"), "nothing is left to do"
+    together = {path: json.loads(path.read_text())["time"].get("together") for path in stamps}
+    assert sorted(map(str, together.values())) == ["2", "2", "2", "2", "None", "None"]
 
 
 def test_a_record_set_renders_without_torch_and_without_training(run, study):

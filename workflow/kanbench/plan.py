@@ -6,13 +6,13 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kanbench import PROTOCOL, analyses, baselines, config, paths, taskinfo, tuning
+from kanbench import PROTOCOL, analyses, baselines, config, paths, taskinfo, together, tuning
 from kanbench.atomic import write_text
 from kanbench.errors import Finding, InvalidInput, nearest
 from kanbench.spec import canonical, run_name
@@ -38,12 +38,13 @@ class Run:
 
 @dataclass
 class Plan:
-    """All runs of a study by name, and where their files are."""
+    """All runs of a study by name, and where their files are. `leading` is false in a process that another started."""
 
     study: config.Study
     runs: dict[str, Run]
     methods: Mapping[str, baselines.Method]
     tasks: Mapping[str, taskinfo.TaskInfo]
+    leading: bool = True
 
     @property
     def folder(self) -> str:
@@ -82,7 +83,7 @@ class Plan:
         parts = ["--exclusive"] if self.runs[name].exclusive else []
         return " ".join(parts + (["--data-root", shlex.quote(root)] if root else []))
 
-    @property
+    @cached_property
     def profiled(self) -> str:
         """The pattern of the names of runs that measure a step and train nothing."""
         names = sorted(name for name, info in self.tasks.items() if info.profile)
@@ -90,30 +91,25 @@ class Plan:
 
     @cached_property
     def cells(self) -> dict[str, list[str]]:
-        """The names of runs to train together, by an identifier: of one cell, they differ in their seed only."""
-        found: dict[str, list[str]] = {}
-        for name, run in self.runs.items():
-            alone = run.exclusive or "keep" in run.spec or "source" in run.spec
-            if run.together and not alone:
-                cell = {**run.spec, "seed": None}
-                found.setdefault(spec_digest(canonical(cell)), []).append(name)
-        return {cell: names for cell, names in found.items() if len(names) > 1}
+        """The names of runs to train together, by an identifier; a process that joins a workflow keeps its grouping."""
+        kept = None if self.leading else together.read(Path(self.folder))
+        return kept or together.cells(self.runs, lambda name: Path(self.record(name)).is_file())
 
-    @property
+    @cached_property
     def joined(self) -> str:
-        """The pattern of the names of runs that are trained together with others."""
-        return "|".join(sorted(re.escape(name) for names in self.cells.values() for name in names)) or NOTHING
+        """The pattern of the names of runs that may be trained together with others."""
+        return _any_of(name for names in self.cells.values() for name in names)
 
-    def arguments(self, cell: str) -> str:
-        """Return the specs and outputs of `kanbench train` for the runs of a cell, quoted for a shell."""
-        pairs = (("--spec", self.runs[name].text, "--output", self.record(name)) for name in self.cells[cell])
-        return shlex.join(word for pair in pairs for word in pair)
-
-    @property
+    @cached_property
     def kept(self) -> str:
         """The pattern of the names of runs that leave their weights beside their record."""
-        names = sorted(name for name, run in self.runs.items() if "keep" in run.spec)
-        return "|".join(map(re.escape, names)) or NOTHING
+        return _any_of(name for name, run in self.runs.items() if "keep" in run.spec)
+
+    def arguments(self, outputs: Iterable[str]) -> str:
+        """Return the specs and outputs of `kanbench train` for the records `outputs`, quoted for a shell."""
+        names = {self.record(name): name for names in self.cells.values() for name in names}
+        pairs = (("--spec", self.runs[names[output]].text, "--output", output) for output in map(str, outputs))
+        return shlex.join(word for pair in pairs for word in pair)
 
     def gpu_slots(self, name: str) -> int:
         """Return how much of a GPU a run takes, in slots of `GPU_SLOTS`: all where it reports times."""
@@ -184,6 +180,10 @@ def code_of(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[
         files |= {file for name in analysed for file in analyses.code_files(name)}
         _CODE[key] = sorted({paths.relative(Path(file)) for file in files})
     return _CODE[key]
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(sorted(map(re.escape, names))) or NOTHING
 
 
 def expand(study: config.Study) -> Plan:

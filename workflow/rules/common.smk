@@ -1,11 +1,12 @@
 from pathlib import Path
 
 from kanbench import config as studies
-from kanbench import plan, recipes, resume, server
+from kanbench import plan, recipes, resume, server, together
 
 resume.release_stale_lock(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
 PLAN = plan.expand(STUDY)
+PLAN.leading = getattr(workflow, "is_main_process", True)
 PLAN.write()
 RESULTS = STUDY.folder
 RECIPES = recipes.discover()
@@ -20,6 +21,8 @@ wildcard_constraints:
 
 
 onstart:
+    if PLAN.leading and not STUDY.rendering_only:
+        together.write(PLAN.cells, Path(RESULTS))
     server.start(
         STUDY.content.get("preload", True) and getattr(workflow, "local_exec", True)
     )
