@@ -16,6 +16,11 @@ from kanbench import build, seeds
 from kanbench.task import Task
 
 
+def rounded(values: torch.Tensor, decimals: int = 6) -> list[float]:
+    """Return a tensor of one dimension as numbers for a record: samples that are drawn, not computed with."""
+    return [round(value, decimals) for value in values.double().cpu().tolist()]
+
+
 class Skip(Exception):
     """An analysis does not apply to a model; the message is the reason that the record gives."""
 

@@ -6,10 +6,10 @@ from itertools import count
 
 import torch
 
+from kanbench.analysis import rounded
+
 DEFAULTS = {"points": 101, "edges": 32}
 REQUIRES = ("edge_functions",)
-DIGITS = 6
-"""Decimals that are kept: the samples are drawn, not computed with."""
 
 
 def finish(subject, settings) -> dict:
@@ -30,13 +30,9 @@ def finish(subject, settings) -> dict:
         chosen = [divmod(position, values.shape[1]) for position in range(values[..., 0].numel())][: settings["edges"]]
         layers.append(
             {
-                "t": _numbers(points),
+                "t": rounded(points),
                 "edges": [list(edge) for edge in chosen],
-                "values": [_numbers(values[edge]) for edge in chosen],
+                "values": [rounded(values[edge]) for edge in chosen],
             }
         )
     return {"layers": layers}
-
-
-def _numbers(values: torch.Tensor) -> list[float]:
-    return [round(value, DIGITS) for value in values.double().cpu().tolist()]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from kanbench.analysis import rounded
+
 DEFAULTS = {"prompts": 9, "points": 81, "reach": 2.0}
 REQUIRES = ("prompts", "along_prompts")
-DIGITS = 6
 
 
 def finish(subject, settings) -> dict:
@@ -26,13 +27,9 @@ def finish(subject, settings) -> dict:
         values = subject.capabilities["along_prompts"](number, chosen, points)
         layers.append(
             {
-                "z": _numbers(chosen[:, 0]),
-                "t": _numbers(points),
-                "values": [_numbers(row) for row in values],
+                "z": rounded(chosen[:, 0]),
+                "t": rounded(points),
+                "values": [rounded(row) for row in values],
             }
         )
     return {"layers": layers}
-
-
-def _numbers(values: torch.Tensor) -> list[float]:
-    return [round(value, DIGITS) for value in values.double().cpu().tolist()]
