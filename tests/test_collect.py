@@ -128,3 +128,40 @@ def test_a_truncated_archive_is_refused_by_name(study, tmp_path):
     (tmp_path / "tiny.tar.gz").write_bytes(content[: len(content) // 2])
     with pytest.raises(InvalidInput, match="tiny.tar.gz"):
         collect.unpack(tmp_path / "tiny.tar.gz", tmp_path / "there")
+
+
+@pytest.mark.parametrize("kind", ["tiny.tar.gz", "records.jsonl.gz"])
+def test_every_damaged_byte_of_an_archive_is_refused_or_makes_no_difference(study, tmp_path, kind, result):
+    collect.pack(study, tmp_path / "tiny.tar.gz")
+    collect.write(collect.gather(collect.read_plan(study / "plan.json"), study / "runs").records, tmp_path)
+    content, refused = (tmp_path / kind).read_bytes(), 0
+    for place in range(0, len(content), 41):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        (tmp_path / kind).write_bytes(damaged)
+        try:
+            collect.unpack(tmp_path / kind, tmp_path / str(place))
+        except InvalidInput:
+            assert not (tmp_path / str(place)).exists(), "something was merged"
+            refused += 1
+        else:
+            assert [record.read(path) for path in (tmp_path / str(place)).rglob("*.json")] == [record.finite(result)]
+    assert refused > len(content) / 41 / 2
+
+
+@pytest.mark.parametrize("name", ["../../outside", "feynman/mlp/another"])
+def test_a_record_is_unpacked_under_the_name_of_its_spec_alone(tmp_path, result, name):
+    archive = tmp_path / "records.jsonl.gz"
+    archive.write_bytes(gzip.compress(json.dumps(record.finite({**result, "run": name})).encode()))
+    with pytest.raises(InvalidInput) as refused:
+        collect.unpack(archive, tmp_path / "deep/there")
+    assert result["run"] in str(refused.value)
+    assert [path.name for path in tmp_path.rglob("*.json")] == []
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", "{}", '{"run": "a"}', "no JSON"])
+def test_lines_that_are_no_records_are_refused_by_name(tmp_path, line):
+    archive = tmp_path / "records.jsonl.gz"
+    archive.write_bytes(gzip.compress(line.encode()))
+    with pytest.raises(InvalidInput, match="records.jsonl.gz"):
+        collect.unpack(archive, tmp_path / "there")

@@ -70,6 +70,24 @@ def test_every_broken_line_is_named(tmp_path):
     assert [finding.key for finding in refused.value.findings] == ["line 1", "line 4"]
 
 
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "not compressed", "not text"])
+def test_a_damaged_record_set_is_named_with_the_remedy(tmp_path, records, damage):
+    whole = gzip.compress("".join(json.dumps(each) + "\n" for each in records).encode())
+    middle = len(whole) // 2
+    (tmp_path / "records.jsonl.gz").write_bytes(
+        {
+            "truncated": whole[:middle],
+            "flipped": whole[:middle]
+            + bytes(255 - each for each in whole[middle : middle + 50])
+            + whole[middle + 50 :],
+            "not compressed": b"no gzip",
+            "not text": gzip.compress(b"\xff\xfe\xfa"),
+        }[damage]
+    )
+    with pytest.raises(InvalidInput, match=r"records\.jsonl\.gz(.|\n)*copy the file again"):
+        frames.read_records(tmp_path)
+
+
 def test_the_readable_columns(frame):
     digits = frame[(frame["task"] == "digits") & (frame["method"] == "mlp") & (frame["seed"] == 0)].iloc[0]
     assert digits["label"] == "MLP"

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from kanbench import PROTOCOL, record, schema
 from kanbench.atomic import write_bytes
 from kanbench.errors import Finding, InvalidInput
+from kanbench.spec import run_name
 
 RECORDS = "records.jsonl.gz"
 TABLE = "records.csv"
@@ -96,8 +98,8 @@ def unpack(archive: Path, study: Path) -> dict[str, int]:
         How many records were `added` and how many were there already (`equal`).
 
     Raises:
-        InvalidInput: a record breaks the schema, is of another protocol, or says something else than the record
-            that is already there for the same run. Then nothing is merged.
+        InvalidInput: a record breaks the schema, is of another protocol, bears a name that is not its spec's, or says
+            something else than the record that is already there for the same run. Then nothing is merged.
     """
     problems: list[Finding] = []
     added: list[dict[str, Any]] = []
@@ -112,6 +114,10 @@ def unpack(archive: Path, study: Path) -> dict[str, int]:
         if protocol != PROTOCOL:
             step = "rerun it with this version of the suite, or merge it into a checkout of that protocol"
             problems.append(Finding(label, "spec.protocol", str(protocol), f"protocol {PROTOCOL}", step))
+            continue
+        if entry["run"] != run_name(entry["spec"]):  # the name is the path that the record is written to
+            step = "take the archive from where it was packed; names are computed, not chosen"
+            problems.append(Finding(label, "run", entry["run"], f"{run_name(entry['spec'])}, the spec's name", step))
             continue
         here = record.read(study / "runs" / f"{entry['run']}.json")
         if here is None:
@@ -131,16 +137,17 @@ def unpack(archive: Path, study: Path) -> dict[str, int]:
 
 def _entries(archive: Path) -> Iterator[dict[str, Any]]:
     try:
+        content = gzip.decompress(archive.read_bytes())  # all of it at once, which compares the checksum
         if archive.name.endswith(".jsonl.gz"):
-            for line in gzip.decompress(archive.read_bytes()).decode().splitlines():
-                entry = json.loads(line)
+            for line in content.decode().splitlines():
+                entry = _object(json.loads(line))
                 entry.pop("experiments", None)
-                if entry["status"] != "absent":
+                if entry.get("status") != "absent":
                     yield entry
             return
-        with tarfile.open(archive, mode="r:gz") as tar:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             yield from _members(tar)
-    except (OSError, EOFError, tarfile.TarError, json.JSONDecodeError) as error:
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
         step = "copy it again; `python -m kanbench pack` writes such an archive"
         raise InvalidInput(
             [Finding(str(archive), "", str(error), "an archive of `pack` or a records.jsonl.gz", step)]
@@ -150,4 +157,10 @@ def _entries(archive: Path) -> Iterator[dict[str, Any]]:
 def _members(tar: tarfile.TarFile) -> Iterable[dict[str, Any]]:
     for member in tar:
         if member.isfile() and member.name.startswith("runs/") and member.name.endswith(".json"):
-            yield json.loads(tar.extractfile(member).read())
+            yield _object(json.loads(tar.extractfile(member).read()))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"a {type(value).__name__} where a record, a JSON object, should stand")
+    return value

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import math
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -67,21 +68,25 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _parse(file: Path) -> list[dict[str, Any]]:
-    opener = gzip.open if file.suffix == ".gz" else open
     records, problems = [], []
-    with opener(file, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                if not isinstance(record, dict) or not {"run", "spec", "status"} <= record.keys():
-                    raise ValueError("a JSON value without run, spec and status")
-                records.append(record)
-            except ValueError as error:
-                step = "collect the records again from results/<study>/runs"
-                where = f"line {number}"
-                problems.append(Finding(paths.relative(file), where, str(error), "one record a line, as JSON", step))
+    step = "collect the records again from results/<study>/runs, or copy the file again"
+    try:
+        content = file.read_bytes()
+        lines = (gzip.decompress(content) if file.suffix == ".gz" else content).decode().splitlines()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        found = str(error) or type(error).__name__
+        raise InvalidInput([Finding(paths.relative(file), "", found, "a whole record set", step)]) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict) or not {"run", "spec", "status"} <= record.keys():
+                raise ValueError("a JSON value without run, spec and status")
+            records.append(record)
+        except ValueError as error:
+            where = f"line {number}"
+            problems.append(Finding(paths.relative(file), where, str(error), "one record a line, as JSON", step))
     if problems:
         raise InvalidInput(problems)
     return records
