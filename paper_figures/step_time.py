@@ -1,8 +1,8 @@
 """Time of a training step
 
 Median time of a step with its quartiles, medians over seeds. One panel a task: the comparison with the most
-methods. Filled markers: measured with the device to itself; hollow markers: other runs shared the machine, so that the
-time is an upper bound and not for citation.
+methods. Only runs that had the device to themselves are shown: the time of a run beside others, or of seeds trained
+together, says little about the method.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ STEP = "time.step_seconds."
 
 
 def data(records: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a comparison and method: median and quartiles of the seconds a step takes."""
-    if records[f"{STEP}median"].isna().all():
+    """Return one row a comparison and method: median and quartiles of the seconds a step takes.
+
+    Comparisons without a run that was timed alone are left out; methods without one have no times.
+    """
+    alone = table.timed_alone(records) & records[f"{STEP}median"].notna()
+    compared = table.comparisons(records.assign(alone=alone))
+    if not alone.any():
         return pd.DataFrame()
-    chosen = table.representative(table.comparisons(records), by="spec.task.name")
+    chosen = table.representative(compared[compared.groupby("comparison")["alone"].transform("any")], "spec.task.name")
     rows = []
     keys = ["family", "comparison", "label", "settings", "cell"]
     for (family, comparison, label, settings, _), runs in chosen.groupby(keys, dropna=False):
-        times = {f"{part}_seconds": runs[f"{STEP}{part}"].median() for part in ("median", "q25", "q75")}
-        exclusive = bool((runs["time.exclusive"] == True).all())  # noqa: E712 - null is not true
+        timed = runs[runs["alone"]]
+        times = {f"{part}_seconds": timed[f"{STEP}{part}"].median() for part in ("median", "q25", "q75")}
         rows.append(
             {
                 "family": family,
@@ -34,7 +39,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
                 "label": label,
                 "settings": settings,
                 **times,
-                "exclusive": exclusive,
+                "timed": len(timed),
                 "seeds": table.status_text(runs["status"]),
                 "runs": " ".join(runs["run"]),
             }
@@ -56,11 +61,11 @@ def draw(frame: pd.DataFrame):
         axes.hlines(range(len(inside)), low, high, color=[colours[label] for label in inside["label"]], linewidth=2.5)
         for position, (time, (_, row)) in enumerate(zip(middle, inside.iterrows(), strict=True)):
             if time != time:
-                text = f"not timed, runs ok: {row['seeds']}"
+                text = f"not timed alone, runs ok: {row['seeds']}"
                 axes.text(0.01, position, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7.5)
                 continue
             look = {"color": colours[row["label"]], "marker": markers[row["label"]], "markersize": 6.5}
-            axes.plot(time, position, **look, **({} if row["exclusive"] else {"markerfacecolor": "white"}))
+            axes.plot(time, position, **look)
         axes.set_yticks(range(len(inside)), inside["name"])
         axes.set_ylim(-0.6, len(inside) - 0.4)
         style.logarithmic(axes, "x")

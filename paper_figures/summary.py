@@ -2,8 +2,8 @@
 
 Median over seeds of the test metric at the step chosen on validation. Square brackets: 95 % interval of the
 median, from six seeds on; round brackets: the range over fewer seeds. Memory is the simulated peak of a training
-step. Rows named 'floor' are trivial predictors that a method should beat. A cell without an ok run shows what became
-of its runs.
+step; its time is that of runs which had the device to themselves. Rows named 'floor' are trivial predictors that a
+method should beat. A cell without an ok run shows what became of its runs.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
         for column, show in (
             ("parameters", style.exact),
             ("simulated_peak_bytes", style.mebibytes),
-            ("step_seconds", style.milliseconds),
+            ("step_seconds", _milliseconds),
         )
     ]
     return (
@@ -126,3 +126,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
         Cell("is one" if floor else row["floors"]),
         Cell(row["seeds"], runs, badge="" if row["status"] == "ok" else row["status"]),
     )
+
+
+def _milliseconds(seconds: float) -> str:
+    return "not timed alone" if math.isnan(seconds) else style.milliseconds(seconds)

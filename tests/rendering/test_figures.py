@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from conftest import RECORDS
 
 from kanbench import frame as frames
-from kanbench import paths, recipes, render, style
+from kanbench import paths, recipes, render, style, table
 from kanbench.errors import InvalidInput
 
 WITHOUT_LEGEND = (
@@ -109,11 +110,28 @@ def test_grid_and_depth_names_what_it_cannot_draw(frame):
     assert texts == ["no ok run: efficient-KAN at 20"]
 
 
-def test_step_time_tells_exclusive_runs_apart(frame):
-    _, data = shown("step_time", frame)
-    exclusive = data.groupby("comparison")["exclusive"].all()
-    assert exclusive["digits"]
-    assert not exclusive["poisson dimension=4"]
+def test_step_time_shows_only_runs_that_were_alone(records):
+    shown_tasks = set(shown("step_time", frames.to_frame(records))[1]["comparison"])
+    assert "digits" in shown_tasks
+    assert "poisson dimension=4" not in shown_tasks, "its runs were not exclusive"
+    runs = [r for r in records if r["spec"]["task"]["name"] == "digits" and r["status"] == "ok"]
+    first, *others = (r for r in runs if r["spec"]["method"]["name"] == "mlp")
+    first["time"].update(exclusive=True, together=1)
+    for record in others:
+        record["time"].update(exclusive=True, together=2)
+        record["time"]["step_seconds"] = dict.fromkeys(("median", "q25", "q75"), 1e-9)
+    crowd = [r for r in runs if r["spec"]["method"]["name"] == "efficient_kan"]
+    for record in crowd:
+        record["time"].update(exclusive=False)
+    data = shown("step_time", frames.to_frame(records))[1]
+    data = data[data["comparison"] == "digits"].set_index("label")
+    assert data.loc["MLP", "median_seconds"] == first["time"]["step_seconds"]["median"]
+    assert data.loc["MLP", "timed"] == 1
+    assert data.loc["efficient-KAN", "timed"] == 0
+    assert math.isnan(data.loc["efficient-KAN", "median_seconds"]), "named, without a time"
+    cells = table.cells(frames.to_frame(runs)).groupby("method")["step_seconds"].first()
+    assert cells["mlp"] == first["time"]["step_seconds"]["median"]
+    assert math.isnan(cells["efficient_kan"])
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 
 import pandas as pd
+import paper_records
 import pytest
 from conftest import RECORDS
 
@@ -32,6 +34,16 @@ def test_golden(tables, golden, name):
     golden(f"{name}.csv", tables[name].to_csv())
     golden(f"{name}.md", tables[name].to_markdown())
     golden(f"{name}.tex", tables[name].to_latex())
+
+
+def test_golden_of_the_convolutions(golden, tmp_path):
+    file = tmp_path / "records.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in paper_records.records()))
+    made = render.make_table(recipes.discover()["table3_convolution"], render.RecordSet(file))
+    assert len(made.rows) > 10
+    golden("table3_convolution.csv", made.to_csv())
+    golden("table3_convolution.md", made.to_markdown())
+    golden("table3_convolution.tex", made.to_latex())
 
 
 def test_every_planned_run_is_behind_a_cell_of_the_summary(tables, record_set):

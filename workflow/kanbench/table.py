@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from kanbench import stats, style
@@ -214,8 +215,8 @@ def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
     """Return one row a cell (a task, a method and its settings; seeds are its replicates).
 
     Columns: family, task, method, label, settings, metric, metric_label, goal, then `median`, `low`, `high` and
-    `interval` of `column`; parameters and simulated_peak_bytes (medians over seeds), step_seconds; `n_ok`,
-    `n_planned`, `seeds` (as text), `status` (the commonest that is not ok, or ok), `canonical` and `runs`.
+    `interval` of `column`; parameters and simulated_peak_bytes (medians over seeds), step_seconds (of runs that were
+    `timed_alone`); `n_ok`, `n_planned`, `seeds` (as text), `status` (the commonest that is not ok, or ok), `canonical` and `runs`.
     """
     rows = []
     keys = ["family", "task", "method", "settings", "cell"]
@@ -240,7 +241,7 @@ def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
                 "interval": interval,
                 "parameters": runs["parameters.trainable"].median(),
                 "simulated_peak_bytes": runs["memory.simulated_peak_bytes"].median(),
-                "step_seconds": runs["time.step_seconds.median"].median(),
+                "step_seconds": runs.loc[timed_alone(runs), "time.step_seconds.median"].median(),
                 "n_ok": ok,
                 "n_planned": len(runs),
                 "seeds": status_text(runs["status"]),
@@ -250,6 +251,12 @@ def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def timed_alone(frame: pd.DataFrame) -> pd.Series:
+    """Tell which runs had their device, and their steps, to themselves: times of the others cannot be compared."""
+    company = frame["time.together"] if "time.together" in frame else pd.Series(np.nan, frame.index)
+    return (frame["time.exclusive"] == True) & ~(company > 1)  # noqa: E712 - null is not true
 
 
 def comparisons(frame: pd.DataFrame) -> pd.DataFrame:
