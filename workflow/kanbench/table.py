@@ -216,7 +216,8 @@ def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
 
     Columns: family, task, method, label, settings, metric, metric_label, goal, then `median`, `low`, `high` and
     `interval` of `column`; parameters and simulated_peak_bytes (medians over seeds), step_seconds (of runs that were
-    `timed_alone`); `n_ok`, `n_planned`, `seeds` (as text), `status` (the commonest that is not ok, or ok), `canonical` and `runs`.
+    `timed_alone`); `n_ok`, `n_planned`, `seeds` (as text), `status` (the commonest that is not ok, or ok), `canonical`
+    and `runs`.
     """
     rows = []
     keys = ["family", "task", "method", "settings", "cell"]
