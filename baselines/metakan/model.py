@@ -170,7 +170,9 @@ def to_pykan(model: nn.Module) -> nn.Module:
 def describe(model: nn.Module) -> dict:
     """Return how the engine evaluated the network, and the meta-learner of each layer unless that is learned."""
     network = model[1]
-    return {"mode": network.mode_used} | ({} if len(network.mixtures) else {"clusters": network.clusters})
+    return {"mode": network.mode_used, "cpu_kernels": metakan.native.active()} | (
+        {} if len(network.mixtures) else {"clusters": network.clusters}
+    )
 
 
 def memory_terms(problem, settings, batch_size: int) -> dict | None:

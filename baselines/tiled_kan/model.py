@@ -40,9 +40,9 @@ def coefficients(model: nn.Module) -> list[Tensor]:
     return [metakan.unit_numbers(layer.numbers(), layer.basis) for layer in model[1].layers]
 
 
-def describe(model: nn.Module) -> dict[str, str]:
+def describe(model: nn.Module) -> dict[str, str | bool]:
     """Return how the engine evaluated the network."""
-    return {"mode": model[1].mode_used}
+    return {"mode": model[1].mode_used, "cpu_kernels": metakan.native.active()}
 
 
 def memory_terms(problem, settings, batch_size: int) -> dict | None:

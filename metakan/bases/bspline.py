@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .. import native
 from .base import Basis, Evaluation
 from .local import LocalSplines
 
@@ -93,6 +94,16 @@ class _LocalEvaluation(Evaluation):
         return result
 
 
+class _NativeEvaluation(Evaluation):
+    """The same by a kernel. Features lie along the dimension after the second, as layers want them."""
+
+    def features(self) -> Tensor:
+        return self.basis.local.kernel(self.x, 0).features(self.x)
+
+    def pull(self, gradient: Tensor) -> Tensor:
+        return self.basis.local.kernel(self.x, 1).pull(self.x, gradient.contiguous())
+
+
 class BSpline(Basis):
     """``[B_1(t) ... B_{G+k}(t), SiLU(t)]`` on uniform knots.
 
@@ -130,6 +141,8 @@ class BSpline(Basis):
 
     def at(self, x: Tensor, dim: int) -> Evaluation:
         """Evaluate by local support where scattering is quick and in a fixed order."""
+        if dim == 2 and native.serves(x) and self.spline_order <= native.MOST_ORDER:
+            return _NativeEvaluation(self, x if x[:1].is_contiguous() else x.contiguous(), dim)
         if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
             return _LocalEvaluation(self, x, dim)
         return super().at(x, dim)

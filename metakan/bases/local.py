@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from .. import native
 
 
 def piece_coefficients(order: int) -> list[list[float]]:
@@ -37,6 +40,7 @@ class LocalSplines:
         self.count, self.order, self.start, self.spacing = count, order, start, spacing
         self.cells = count + order + 2
         self._pieces = piece_coefficients(order)
+        self._constants: dict[tuple[str | int, torch.dtype], Tensor] = {}
 
     def locate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cell of each point, ``int64``, and the powers 0 to ``order`` of its place in it.
@@ -64,6 +68,34 @@ class LocalSplines:
         """Return a derivative of the splines that the points meet, ``(order + 1, *points)``, from their powers."""
         pieces = powers.new_tensor(self.derivative(derivative)).t()
         return torch.mm(pieces, powers[: pieces.shape[1]].flatten(1)).view_as(powers)
+
+    def kernel(self, like: Tensor, derivative: int) -> native.Splines:
+        """Return the kernel of the splines' values or first derivative on tensors such as ``like``."""
+        pieces = self._constant(
+            derivative, like, lambda: torch.tensor(self.derivative(derivative), dtype=torch.float64)
+        )
+        return native.Splines(self.count, self.order, self.start, self.spacing, pieces)
+
+    def tables(self, like: Tensor) -> Tensor:
+        """Return what turns coefficients ``(c, count)`` into their polynomials ``(c, cells * (order + 1))``.
+
+        The polynomials of each cell are in rising powers of the place in it.
+        """
+        return self._constant("tables", like, self._tables)
+
+    def _tables(self) -> Tensor:
+        met = self.met(torch.arange(self.cells))
+        tables = torch.zeros(self.count + 1, self.cells, self.order + 1, dtype=torch.float64)
+        for cell, splines in enumerate(met.tolist()):
+            for spline, piece in zip(splines, torch.tensor(self._pieces, dtype=torch.float64).t(), strict=True):
+                tables[spline, cell] = piece
+        return tables[:-1].flatten(1)
+
+    def _constant(self, name: str | int, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        key = (name, like.dtype)
+        if key not in self._constants:
+            self._constants[key] = make().to(like.dtype)
+        return self._constants[key]
 
     def derivative(self, derivative: int) -> list[list[float]]:
         """Return `piece_coefficients` of a derivative with respect to x."""

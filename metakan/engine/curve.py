@@ -9,6 +9,7 @@ over the prompts of each segment.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,8 +37,12 @@ class Curve:
         self.active = active.to(slope.dtype)
         self.table = torch.cat(self._table(*self.tensors))
         self.segments = len(order) + 1
-        self.search = segment_search(kinks, prompts)
+        self.kinks, self.bounds = kinks, prompts.aminmax()
         self.sums = torch.zeros_like(self.table)
+
+    @cached_property
+    def search(self) -> Callable[[Tensor], Tensor]:
+        return segment_search(self.kinks, *self.bounds)
 
     def _table(self, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
         slopes = self.active @ (w1 * w2.t())
@@ -72,14 +77,14 @@ class Curve:
         with torch.enable_grad():
             tensors = [tensor.clone().requires_grad_() for tensor in self.tensors]
             table = torch.cat(self._table(*tensors))
-            return torch.autograd.grad(table, tensors, self.sums)
+            return torch.autograd.grad(table, tensors, self.sums.to(table.dtype))
 
 
-def segment_search(kinks: Tensor, prompts: Tensor) -> Callable[[Tensor], Tensor]:
+def segment_search(kinks: Tensor, low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a function from prompts ``(n,)`` to their segments; tensors without values get torch's binary search."""
     if isinstance(kinks, FakeTensor) or kinks.is_meta:
         return lambda numbers: torch.bucketize(numbers, kinks, out_int32=True)
-    return SegmentSearch(kinks, *prompts.aminmax())
+    return SegmentSearch(kinks, low, high)
 
 
 class SegmentSearch:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bases import Basis
-from .piecewise import blocks, make_functions
+from .piecewise import KernelPieces, Pieces, Planes, blocks, make_functions
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
 from .tiled import Setting, gradients_of
@@ -30,8 +30,14 @@ def _coefficients(source: Generated) -> Tensor:
 
 
 def _shared(x: Tensor, coefficients: Tensor, basis: Basis) -> tuple[Tensor, Tensor]:
-    """Return the functions of the prompts at ``x``, ``(prompt_dim, *x.shape)``, and the offset ``x.shape``."""
-    flat, functions = x.reshape(-1), make_functions(basis, coefficients)
+    """Return the functions of the prompts at ``x``, ``(prompt_dim, *x.shape)``, and the offset.
+
+    The offset is ``x.shape``, or already summed over inputs, ``(batch, 1, ...)``.
+    """
+    functions = make_functions(basis, coefficients)
+    if isinstance(functions, KernelPieces):
+        return functions.reduced(x)
+    flat = x.reshape(-1)
     shared = x.new_empty(len(coefficients) - 1, flat.numel())
     offset = torch.empty_like(flat)
     for start, stop in blocks(functions, flat.numel()):
@@ -42,11 +48,10 @@ def _shared(x: Tensor, coefficients: Tensor, basis: Basis) -> tuple[Tensor, Tens
 
 
 def _shared_backward(
-    x: Tensor, coefficients: Tensor, basis: Basis, gradient: Tensor, wants_x: bool
+    x: Tensor, functions: Planes | Pieces, gradient: Tensor, wants_x: bool
 ) -> tuple[Tensor | None, Tensor]:
     """Return the gradients of ``x`` and of the coefficients from that of the functions, offset last."""
-    flat, gradient = x.reshape(-1), gradient.reshape(len(coefficients), -1)
-    functions = make_functions(basis, coefficients)
+    flat, gradient = x.reshape(-1), gradient.flatten(1)
     x_gradient = torch.empty_like(flat) if wants_x else None
     for start, stop in blocks(functions, flat.numel()):
         found = functions.pull(flat[start:stop], gradient[:, start:stop], wants_x)
@@ -67,10 +72,10 @@ def _split(merged: Tensor, prompt_dim: int) -> Tensor:
 def _mix(shared: Tensor, offset: Tensor, prompts: Tensor, shape: FullyConnected | Convolution) -> Tensor:
     """Return the output of the shared functions ``(prompt_dim, *x.shape)`` and offsets, differentiably."""
     if isinstance(shape, FullyConnected):
-        return nn.functional.linear(_merge(shared), prompts.flatten(1)) + offset.sum(1, keepdim=True)
+        return nn.functional.linear(_merge(shared), prompts.flatten(1)).add_(offset.sum(1, keepdim=True))
     ones = prompts.new_ones(1, 1, *shape.kernel_size)
     every = nn.functional.conv2d(offset.sum(1, keepdim=True), ones.to(offset), None, shape.stride, shape.padding)
-    return shape.contract(shared.movedim(0, 2), prompts) + every
+    return shape.contract(shared.movedim(0, 2), prompts).add_(every)
 
 
 class _Factorised(torch.autograd.Function):
@@ -101,23 +106,29 @@ def _differentiable_backward(ctx, x, prompts, coefficients, gradient):
 
 def _backward(ctx, x, prompts, coefficients, gradient, kept):
     setting, size = ctx.setting, prompts.shape[2]
-    shape, dtype = setting.shape, setting.product_dtype
+    shape, dtype, wants_x = setting.shape, setting.product_dtype, ctx.needs_input_grad[0]
     merged = _merge(kept[0] if kept else _shared(x, coefficients, setting.basis)[0].to(dtype))
-    pulled = x.new_empty(size + 1, *x.shape)
     if isinstance(shape, FullyConnected):
         prompts_gradient = (gradient.t() @ merged).view_as(prompts).to(prompts.dtype)
-        pulled[:-1] = _split(gradient @ prompts.flatten(1).to(dtype), size)
-        pulled[-1] = gradient.sum(1, keepdim=True)
+        pulled = gradient @ prompts.flatten(1).to(dtype)
+        offset = gradient.sum(1, keepdim=True)
     else:
         kernel = shape.kernel(prompts).to(dtype)
-        found, kernel_gradient = shape.kernel_gradients(gradient, merged, kernel, (True, True))
+        pulled, kernel_gradient = shape.kernel_gradients(gradient, merged, kernel, (True, True))
         prompts_gradient = shape.numbers(kernel_gradient, prompts.shape[1], size).to(prompts.dtype)
-        pulled[:-1] = _split(found, size)
         ones = gradient.new_ones(1, 1, *shape.kernel_size)
         single = gradient.new_empty(1).expand(x.shape[0], 1, *x.shape[2:])
-        pulled[-1] = shape.kernel_gradients(gradient.sum(1, keepdim=True), single, ones, (True, False))[0]
+        offset = shape.kernel_gradients(gradient.sum(1, keepdim=True), single, ones, (True, False))[0]
     del merged
-    x_gradient, coefficient_gradient = _shared_backward(x, coefficients, setting.basis, pulled, ctx.needs_input_grad[0])
+    functions = make_functions(setting.basis, coefficients)
+    if isinstance(functions, KernelPieces):
+        x_gradient = functions.pull_reduced(x, _split(pulled, size).to(x.dtype), offset.to(x.dtype), wants_x)
+        return x_gradient, None, prompts_gradient, functions.gradients()
+    both = x.new_empty(size + 1, *x.shape)
+    both[:-1] = _split(pulled, size)
+    both[-1] = offset
+    del pulled
+    x_gradient, coefficient_gradient = _shared_backward(x, functions, both, wants_x)
     return x_gradient, None, prompts_gradient, coefficient_gradient
 
 

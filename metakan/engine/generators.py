@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .. import native
 from .curve import Curve
 from .sources import Dense, Generated
 
@@ -114,6 +115,33 @@ class CurveTiles(NetworkTiles):
         return 2 * count * source.prompts.element_size() + 40
 
 
+class KernelCurveTiles(CurveTiles):
+    """The same by a kernel, which reads the prompts where they lie."""
+
+    def __init__(self, source: Generated):
+        super().__init__(source)
+        table = self.curve.table.unflatten(0, (2, -1))
+        self.kernel = native.Curve(table, self.curve.kinks, *(float(bound) for bound in self.curve.bounds))
+        self.curve.sums = self.curve.sums.double()
+        self.prompts = source.prompts.detach().contiguous()[..., 0]
+
+    def numbers(self, start: int, stop: int) -> Tensor:
+        prompts = self.prompts[:, start:stop]
+        numbers = prompts.new_empty(*prompts.shape, self.curve.table.shape[1])
+        self.kernel.values(prompts, numbers)
+        return numbers
+
+    def pull(self, start: int, stop: int, gradient: Tensor) -> None:
+        if self.prompt_gradient is None:
+            self.prompt_gradient = torch.empty_like(self.source.prompts, memory_format=torch.contiguous_format)
+        found = self.prompt_gradient[:, start:stop, 0]
+        self.kernel.pull(self.prompts[:, start:stop], gradient.contiguous(), found, self.curve.sums)
+
+    @staticmethod
+    def bytes_each(source: Generated, count: int) -> int:
+        return 2 * count * source.prompts.element_size()
+
+
 def make_generator(source: Dense | Generated) -> DenseTiles | NetworkTiles:
     """Return the quickest generator for a source on its device."""
     return _kind(source)(source)
@@ -131,5 +159,5 @@ def _kind(source: Dense | Generated) -> type:
     # The lookup's kernels are quick on CPUs; elsewhere two small matrix products are.
     looked_up = prompts.device.type == "cpu" and prompts.dtype in (torch.float32, torch.float64)
     if source.activation == "relu" and prompts.shape[2] == 1 and looked_up:
-        return CurveTiles
+        return KernelCurveTiles if prompts.numel() and native.serves(*source.tensors()) else CurveTiles
     return NetworkTiles

@@ -9,12 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .. import native
 from ..bases import Basis, BSpline
 from .budget import MIB
 
 # Features of one block should stay in a core's cache; a block of pieces should occupy several cores.
 BLOCK_BYTES = MIB
 BLOCK_POINTS = 2**16
+# A kernel needs one array of a block's points.
+KERNEL_POINTS = 2**18
 # Up to so many intervals, sums over the points of each are a matrix product with indicators.
 INDICATORS = 64
 
@@ -114,8 +117,58 @@ class Pieces:
         return torch.cat([total[:, :-1], self.silu_sums], 1)
 
 
-def make_functions(basis: Basis, coefficients: Tensor) -> Planes | Pieces:
+class KernelPieces:
+    """The same by a kernel, which takes points ``(rows, channels, ...)`` and sums the last function over channels."""
+
+    def __init__(self, basis: BSpline, coefficients: Tensor):
+        self.local, self.functions = basis.local, len(coefficients)
+        table = (coefficients[:, :-1] @ basis.local.tables(coefficients)).unflatten(1, (basis.local.cells, -1))
+        table = table.transpose(0, 1).contiguous()  # (cells, c, order + 1)
+        factors = coefficients[:, -1].contiguous()
+        self.kernel = native.Pieces(table, factors, basis.local.start, basis.spacing)
+        self.sums = table.new_zeros(table.numel() + len(factors), dtype=torch.float64)
+
+    def reduced(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the functions but the last, ``(c - 1, *x.shape)``, and the last summed, ``(rows, 1, ...)``."""
+        x = x.contiguous()
+        values = x.new_empty(self.functions - 1, *x.shape)
+        totals = x.new_zeros(x.shape[0], 1, *x.shape[2:])
+        for rows in self._rows(x):
+            self.kernel.values(x[rows], values[:, rows], totals[rows])
+        return values, totals
+
+    def pull_reduced(self, x: Tensor, gradient: Tensor, totals: Tensor, wants_x: bool) -> Tensor | None:
+        """Add the gradient of the coefficients, given those of `reduced`; return that of the points.
+
+        ``gradient`` may be overwritten.
+        """
+        x, gradient, totals = x.contiguous(), gradient.contiguous(), totals.contiguous()
+        found = None
+        if wants_x:
+            found = gradient[0] if len(gradient) == 1 else torch.empty_like(x)
+        for rows in self._rows(x):
+            part = found[rows] if wants_x else None
+            self.kernel.pull(x[rows], gradient[:, rows], totals[rows], part, self.sums)
+        return found
+
+    @staticmethod
+    def _rows(x: Tensor) -> list[slice]:
+        step = max(1, KERNEL_POINTS // max(x[0].numel(), 1))
+        return [slice(start, start + step) for start in range(0, len(x), step)]
+
+    def gradients(self) -> Tensor:
+        """Return the gradient of the coefficients."""
+        table = self.kernel.table
+        cells, factors = self.sums.to(table.dtype).split([table.numel(), self.functions])
+        pulled = cells.view(table.shape).transpose(0, 1).flatten(1) @ self.local.tables(table).t()
+        return torch.cat([pulled, factors.unsqueeze(1)], 1)
+
+
+def make_functions(basis: Basis, coefficients: Tensor) -> Planes | Pieces | KernelPieces:
     """Return the quickest evaluation on the device of ``coefficients``."""
+    fits = basis.name == "bspline" and basis.spline_order <= native.MOST_ORDER
+    if fits and len(coefficients) <= native.MOST_FUNCTIONS and native.serves(coefficients):
+        return KernelPieces(basis, coefficients)
     looked_up = coefficients.device.type == "cpu" and coefficients.dtype in (torch.float32, torch.float64)
     return (Pieces if looked_up and isinstance(basis, BSpline) else Planes)(basis, coefficients)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .. import native
 from ..bases import Basis
 from . import budget
 from .generators import bytes_each, make_generator
@@ -35,7 +36,8 @@ def input_tiles(x: Tensor, y: Tensor, setting: Setting) -> list[tuple[int, int]]
     source, shape, count = setting.source, setting.shape, setting.basis.numbers
     outputs = source.parameter.shape[0]
     numbers = outputs * shape.taps * bytes_each(source, count)
-    features = 4 * count * x.numel() // max(x.shape[1], 1) * x.element_size()
+    arrays = 2 if native.serves(x) else 4
+    features = arrays * count * x.numel() // max(x.shape[1], 1) * x.element_size()
     return budget.tiles(x.shape[1], numbers + features, budget.budget(x, y, source.parameter))
 
 

@@ -12,6 +12,8 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from metakan import KAN, ConvKAN, MetaConvKAN, MetaKAN
 
+pytestmark = pytest.mark.usefixtures("evaluation")
+
 LINEAR_BASES = ("bspline", "rbf", "legendre", "gram", "chebyshev")
 
 

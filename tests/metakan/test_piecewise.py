@@ -9,6 +9,8 @@ from scipy.interpolate import BSpline as Reference
 from metakan.bases import make_basis
 from metakan.engine import piecewise
 
+pytestmark = pytest.mark.usefixtures("evaluation")
+
 
 def points(count: int) -> torch.Tensor:
     return 4 * torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 2
@@ -40,8 +42,9 @@ def test_both_evaluations_agree_on_values_and_gradients(grid_size, order):
     assert first.pull(x, gradient, False) is None
 
 
-def test_only_splines_have_pieces():
-    for name, kind in (("bspline", piecewise.Pieces), ("rbf", piecewise.Planes), ("chebyshev", piecewise.Planes)):
+def test_only_splines_have_pieces(evaluation):
+    pieces = piecewise.KernelPieces if evaluation == "kernels" else piecewise.Pieces
+    for name, kind in (("bspline", pieces), ("rbf", piecewise.Planes), ("chebyshev", piecewise.Planes)):
         basis = make_basis(name, 5, 3, (-1.0, 1.0))
         assert type(piecewise.make_functions(basis, torch.zeros(2, basis.numbers))) is kind
     basis = make_basis("bspline", 5, 3, (-1.0, 1.0))

@@ -1,0 +1,123 @@
+/* CPU kernels of the engine, as functions on addresses; see __init__.py for what they compute and who owns the memory.
+ *
+ * They run on the threads that torch already has: a second pool would compete with torch's, whose idle threads spin.
+ * The entry point of that pool is looked up when the module is loaded, so that nothing links to an OpenMP library, and
+ * where there is none one thread does all.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <dlfcn.h>
+#endif
+
+/* One copy of a kernel for each instruction set; the loader takes the best that the processor has. */
+#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+#define VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VECTORISED
+#endif
+#if defined(__GNUC__)
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static inline
+#endif
+
+#define CELLS 4096     /* of a segment search */
+#define FLUSHED 1024   /* edges whose gradients are added up in their own type, before that in double */
+#define BLOCK 64       /* points that pieces treat together */
+#define FLUSHED_BLOCKS (FLUSHED / BLOCK)
+#define MOST_ORDER 15  /* of splines */
+#define MOST_FUNCTIONS 64
+
+typedef void (*kernel)(void *call, Py_ssize_t start, Py_ssize_t stop, int thread);
+
+typedef struct {
+    kernel run;
+    void *call;
+    Py_ssize_t total;
+} region;
+
+static void (*open_region)(void (*)(void *), void *, unsigned, unsigned);
+static int (*thread_number)(void), (*thread_count)(void);
+
+static void find_threads(void)
+{
+#if defined(__unix__) || defined(__APPLE__)
+    *(void **)&open_region = dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    *(void **)&thread_number = dlsym(RTLD_DEFAULT, "omp_get_thread_num");
+    *(void **)&thread_count = dlsym(RTLD_DEFAULT, "omp_get_num_threads");
+    if (!thread_number || !thread_count)
+        open_region = NULL;
+#endif
+}
+
+static void take_share(void *data)
+{
+    region *whole = data;
+    Py_ssize_t threads = thread_count(), thread = thread_number();
+    whole->run(whole->call, whole->total * thread / threads, whole->total * (thread + 1) / threads, (int)thread);
+}
+
+/* Run a kernel on the ranges of `total` items, each thread taking one range; the interpreter goes on meanwhile. */
+static void parallel(kernel run, void *call, Py_ssize_t total, Py_ssize_t threads)
+{
+    region whole = {run, call, total};
+    Py_BEGIN_ALLOW_THREADS
+    if (threads > 1 && open_region)
+        open_region(take_share, &whole, (unsigned)threads, 0);
+    else
+        run(call, 0, total, 0);
+    Py_END_ALLOW_THREADS
+}
+
+/* Add the sums of each thread to `sums`, in the order of the threads, so that the result is the same each time. */
+static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_ssize_t threads)
+{
+    for (Py_ssize_t thread = 0; thread < threads; thread++)
+        for (Py_ssize_t index = 0; index < size; index++)
+            sums[index] += parts[thread * size + index];
+}
+
+#define REAL float
+#define NAME(name) name##_float
+#include "curve.h"
+#include "splines.h"
+#include "pieces.h"
+#undef REAL
+#undef NAME
+#define REAL double
+#define NAME(name) name##_double
+#include "curve.h"
+#include "splines.h"
+#include "pieces.h"
+
+#define METHODS(suffix)                                                   \
+    {"curve_values" #suffix, curve_values##suffix, METH_VARARGS, NULL},   \
+    {"curve_pull" #suffix, curve_pull##suffix, METH_VARARGS, NULL},       \
+    {"features" #suffix, features##suffix, METH_VARARGS, NULL},           \
+    {"features_pull" #suffix, features_pull##suffix, METH_VARARGS, NULL}, \
+    {"pieces_values" #suffix, pieces_values##suffix, METH_VARARGS, NULL}, \
+    {"pieces_pull" #suffix, pieces_pull##suffix, METH_VARARGS, NULL}
+
+static PyMethodDef methods[] = {METHODS(_float), METHODS(_double), {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_kernels", "CPU kernels of the engine.", -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+    find_threads();
+    PyObject *module = PyModule_Create(&definition);
+    if (module) {
+        PyModule_AddIntMacro(module, MOST_ORDER);
+        PyModule_AddIntMacro(module, MOST_FUNCTIONS);
+    }
+    return module;
+}
