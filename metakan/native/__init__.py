@@ -25,6 +25,9 @@ MOST_ORDER = _kernels.MOST_ORDER if _kernels else 0
 MOST_FUNCTIONS = _kernels.MOST_FUNCTIONS if _kernels else 0
 """The most functions that `Pieces` can hold."""
 
+POINTS_A_THREAD = 8192
+"""Another thread is not worth waking for fewer points or edges."""
+
 _TYPES = {torch.float32: "float", torch.float64: "double"}
 _active = _kernels is not None
 
@@ -53,9 +56,10 @@ def serves(*tensors: Tensor) -> bool:
     )
 
 
-def _run(name: str, like: Tensor, *arguments: Tensor | float) -> None:
+def _run(name: str, points: Tensor, *arguments: Tensor | float) -> None:
+    threads = min(torch.get_num_threads(), 1 + points.numel() // POINTS_A_THREAD)
     values = (argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments)
-    getattr(_kernels, f"{name}_{_TYPES[like.dtype]}")(torch.get_num_threads(), *values)
+    getattr(_kernels, f"{name}_{_TYPES[points.dtype]}")(threads, *values)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Curve:
     def values(self, prompts: Tensor, out: Tensor) -> None:
         """Write the numbers ``(rows, width, n_b)`` of prompts ``(rows, width)``, whose rows may lie apart."""
         if prompts.numel():
-            _run("curve_values", self.table, *self._shape(prompts), out)
+            _run("curve_values", prompts, *self._shape(prompts), out)
 
     def pull(self, prompts: Tensor, gradient: Tensor, out: Tensor, sums: Tensor) -> None:
         """Write the gradient of prompts from that of the numbers; add that of the table to ``sums`` (float64).
@@ -86,7 +90,7 @@ class Curve:
         The rows of ``prompts`` and ``out`` may lie apart.
         """
         if prompts.numel():
-            _run("curve_pull", self.table, *self._shape(prompts), gradient, out, out.stride(0), sums)
+            _run("curve_pull", prompts, *self._shape(prompts), gradient, out, out.stride(0), sums)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(not native.active(), reason="the CPU kernels are
 
 
 @pytest.fixture(params=[1, 2, 5])
-def threads(request):
+def threads(request, monkeypatch):
+    monkeypatch.setattr(native, "POINTS_A_THREAD", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
