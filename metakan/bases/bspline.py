@@ -63,8 +63,13 @@ class _SplinePlanes(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, centres = ctx.saved_tensors
-        slopes = _SplinePlanes.apply(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1)
+        slopes = _spline_planes(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1)
         return (gradient * slopes).sum(0), None, None, None, None
+
+
+@torch.compiler.allow_in_graph  # one node for torch.compile: traced into, its gradient is wrong in torch 2.11
+def _spline_planes(x: Tensor, centres: Tensor, spacing: float, order: int, derivative: int) -> Tensor:
+    return _SplinePlanes.apply(x, centres, spacing, order, derivative)
 
 
 class _LocalEvaluation(Evaluation):
@@ -130,12 +135,12 @@ class BSpline(Basis):
         return torch.tensor(self._centres, dtype=like.dtype, device=like.device)
 
     def planes(self, x: Tensor) -> Tensor:
-        splines = _SplinePlanes.apply(x, self.centres(x), self.spacing, self.spline_order, 0)
+        splines = _spline_planes(x, self.centres(x), self.spacing, self.spline_order, 0)
         return torch.cat([splines, nn.functional.silu(x).unsqueeze(0)])
 
     def slopes(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            splines = _SplinePlanes.apply(x, self.centres(x), self.spacing, self.spline_order, 1)
+            splines = _spline_planes(x, self.centres(x), self.spacing, self.spline_order, 1)
             gate = torch.sigmoid(x)
             return torch.cat([splines, (gate * (1 + x * (1 - gate))).unsqueeze(0)])
 
