@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce smoke paper render test test-gpu lint format bench check-baseline new-baseline status report clean
+.PHONY: help install reproduce smoke paper tuning render test test-gpu lint format bench check-baseline new-baseline status report clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ smoke: install ## The same at the smallest scale: every baseline, every task fam
 
 paper: install ## The full grid, on a GPU
 	$(SNAKEMAKE) --configfile workflow/config/paper.yaml
+
+tuning: install ## Choose what E11 and E12 leave open, on validation and on seeds of its own (workflow/config/tuning.csv)
+	$(SNAKEMAKE) --configfile workflow/config/tuning.yaml --until collect
+	$(BIN)/python -m kanbench choose --output workflow/config/tuning.csv
 
 render: install ## Render the published record set again; needs no GPU
 	$(SNAKEMAKE) --config records=results/reference
@@ -67,4 +71,4 @@ new-baseline: install ## Create baselines/NAME from the template
 	$(BIN)/python -m kanbench new-baseline $(NAME)
 
 clean: ## Remove generated results, but not the published ones
-	rm -rf results/laptop results/smoke results/paper .snakemake
+	rm -rf results/laptop results/smoke results/paper results/tuning .snakemake

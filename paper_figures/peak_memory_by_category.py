@@ -14,7 +14,7 @@ import pandas as pd
 from kanbench import style, table
 
 KIND = "figure"
-EXPERIMENTS = ["E1", "E5", "E7", "E8", "E8grid"]
+EXPERIMENTS = ["E1", "E5", "E7", "E8", "E8grid", "E8convolution"]
 CATEGORY = "Memory and speed"
 PREFIX = "memory.breakdown."
 PEAK = "memory.simulated_peak_bytes"

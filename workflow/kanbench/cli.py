@@ -105,6 +105,9 @@ def _render(verbs) -> None:
 
 
 def _exchange(verbs) -> None:
+    verb = _verb(verbs, "choose", commands.choose, "Choose settings from the study `tuning`, by validation scores.")
+    verb.add_argument("--records", type=Path, default=Path("results/tuning"), help="records of that study")
+    verb.add_argument("--output", required=True, type=Path, help="the table (.csv) of what was tried and chosen")
     verb = _verb(verbs, "pack", commands.pack, "Put the records of a study into one small archive.")
     verb.add_argument("study", type=Path, help="results/<study>")
     verb.add_argument("--output", type=Path, help="the archive (default: <study>.tar.gz)")

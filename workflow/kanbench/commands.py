@@ -259,6 +259,19 @@ def collect(options: Namespace) -> None:
             print(f"  {title}: {name}")
 
 
+def choose(options: Namespace) -> None:
+    """`choose`: settings that the studies leave open, by validation scores."""
+    from kanbench import atomic, choice, frame
+
+    try:
+        table = choice.choose(frame.read_records(options.records))
+    except ValueError as error:
+        step = "run `make tuning`, which trains that study"
+        raise InvalidInput([Finding(str(options.records), "", str(error), "records of tuning.yaml", step)]) from error
+    atomic.write_text(options.output, table.to_csv(index=False, lineterminator="\n"))
+    print(table.to_string(index=False))
+
+
 def render(options: Namespace) -> None:
     """`render`: one recipe."""
     from kanbench import render as rendering

@@ -25,7 +25,7 @@ from kanbench.tasks import feynman
 DEFAULTS = {
     "library": ["x", "x^2", "x^3", "1/x", "sqrt", "exp", "log", "sin", "tanh"],
     "sparsify_steps": 4,
-    "penalty": 0.01,
+    "penalty": 0.03,
     "node_threshold": 0.01,
     "edge_threshold": 0.03,
     "refit_iterations": 60,
@@ -42,6 +42,7 @@ DEFAULTS = {
     "simplify_seconds": 2.0,
     "curves": 12,
 }
+"""`penalty` and `weight_simple` are chosen on validation, on seeds of their own: workflow/config/tuning.csv."""
 REQUIRES = ("to_pykan",)
 DIGITS = 5
 """Significant digits of what is recorded for drawing."""
