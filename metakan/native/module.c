@@ -29,9 +29,8 @@
 #endif
 
 #define CELLS 4096     /* of a segment search */
-#define FLUSHED 1024   /* edges whose gradients are added up in their own type, before that in double */
+#define FLUSHED 1024   /* edges or points whose gradients are added up in their own type, before that in double */
 #define BLOCK 64       /* points that pieces treat together */
-#define FLUSHED_BLOCKS (FLUSHED / BLOCK)
 #define MOST_ORDER 15  /* of splines */
 #define MOST_FUNCTIONS 64
 

@@ -153,6 +153,7 @@ INLINED void NAME(pieces_pull_range)(const NAME(pieces) *call, Py_ssize_t start,
     double *sums = call->sums + (size + functions) * thread;
     REAL *recent = call->recent + (size + functions) * thread, of_totals[BLOCK];
     const REAL *restrict pulled[MOST_FUNCTIONS];
+    Py_ssize_t pending = 0;
     NAME(block) block;
     for (Py_ssize_t row = start; row < stop; row++) {
         for (Py_ssize_t column = 0; column < width; column += BLOCK) {
@@ -167,11 +168,14 @@ INLINED void NAME(pieces_pull_range)(const NAME(pieces) *call, Py_ssize_t start,
             NAME(pull_table)(&block, pulled, recent, recent + size, functions, order);
             if (call->found)
                 NAME(pull_points)(call, &block, pulled, functions, order);
-            if (column / BLOCK % FLUSHED_BLOCKS == FLUSHED_BLOCKS - 1)
+            pending += block.count;
+            if (pending >= FLUSHED) {
                 NAME(flush)(sums, recent, size + functions);
+                pending = 0;
+            }
         }
-        NAME(flush)(sums, recent, size + functions);
     }
+    NAME(flush)(sums, recent, size + functions);
 }
 
 VECTORISED static void NAME(pieces_values_part)(void *data, Py_ssize_t start, Py_ssize_t stop, int thread)
