@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import json
 import shlex
 import struct
@@ -15,6 +17,7 @@ from typing import Any
 import jinja2
 import yaml
 from markupsafe import Markup
+from PIL import Image
 
 from kanbench import claims as verdicts
 from kanbench import paths, recipes, render, style, taskinfo
@@ -95,9 +98,7 @@ def environment(index: Mapping[str, int]) -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters["ids"] = lambda runs: " ".join(str(index[run]) for run in runs if run in index)
-    templates.filters["csv_uri"] = lambda text: (
-        "data:text/csv;charset=utf-8;base64," + base64.b64encode(text.encode()).decode()
-    )
+    templates.filters["packed"] = lambda text: base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
     templates.filters["groupby_kept"] = lambda entries, key: [
         (name, list(members)) for name, members in groupby(entries, key=lambda entry: entry[key])
     ]
@@ -118,9 +119,17 @@ def _figure(recipe: recipes.Recipe, records: str | Path, folder: Path) -> dict[s
         "title": recipe.title,
         "caption": recipe.caption,
         "category": recipe.category,
-        "image": f"data:image/png;base64,{base64.b64encode(content).decode()}",
+        "image": f"data:image/png;base64,{base64.b64encode(_with_palette(content)).decode()}",
         "csv": data.read_text(encoding="utf-8"),
     }
+
+
+def _with_palette(png: bytes) -> bytes:
+    """Return a drawing with at most 256 colours, a third of the bytes; the file in `figures/` keeps all of them."""
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return min(png, small.getvalue(), key=len)
 
 
 def _overview(record_set: render.RecordSet) -> list[tuple[str, str]]:

@@ -17,6 +17,24 @@ function shown(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+// Tables of numbers are kept packed: a link unpacks its own when it is first followed.
+for (const link of document.querySelectorAll("a[data-gzip]")) {
+  link.addEventListener("click", async (event) => {
+    if (!link.dataset.gzip) return;
+    event.preventDefault();
+    const bytes = Uint8Array.from(atob(link.dataset.gzip), (character) => character.charCodeAt(0));
+    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    link.href = URL.createObjectURL(new Blob([await new Response(unpacked).arrayBuffer()], { type: "text/csv" }));
+    link.dataset.gzip = "";
+    link.click();
+  });
+}
+
+// A figure stands in the page once: its link takes the image when it is first followed.
+for (const link of document.querySelectorAll('figure a[download$=".png"]')) {
+  link.addEventListener("click", () => { link.href = link.closest("figure").querySelector("img").src; });
+}
+
 // Sorting and filtering.
 for (const table of document.querySelectorAll("main table")) {
   const rows = [...table.tBodies[0].rows];
