@@ -25,6 +25,8 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "timeout_seconds": None,
 }
 GAMMA_DEFAULT = 0.975
+CAPTURE_DEFAULT = "auto"
+"""Left out of the settings, so that a run is the same one whether its study says so or not: it changes no number."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,10 @@ def _training(chosen: Mapping[tuple[str | None, str], Any]) -> dict[str, Any]:
 
 
 def _tidy(top: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Write `gamma` where a schedule is exponential and nowhere else, and `groups` only where there are any."""
+    """Write `gamma` where a schedule is exponential, `groups` where there are any, `capture` where it is chosen."""
     result = _with_gamma(top, top["schedule"], GAMMA_DEFAULT)
+    if result.get("capture") == CAPTURE_DEFAULT:
+        del result["capture"]
     entries = {
         name: _with_gamma(entry, entry.get("schedule", top["schedule"]), result.get("gamma", GAMMA_DEFAULT))
         for name, entry in groups.items()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from kanbench import seeds
+from kanbench import capture, seeds
 from kanbench.locks import device_lock
 from kanbench.measure import StepTimer
 from kanbench.spec import canonical
@@ -105,6 +105,7 @@ class Ensemble:
         for member in going:
             with member.outcomes():
                 member.session.begin()
+        recorded = self._recorded()
         for step in range(1, self.sessions[0].steps + 1):
             going = [member for member in going if member.going]
             if not going:
@@ -112,7 +113,8 @@ class Ensemble:
             batch = self._next_batch()
             try:
                 with self.timer:
-                    losses = self._step(batch)
+                    losses = self._step(self.optimiser, batch) if recorded is None else recorded(batch)
+                    self.schedule.step()
             except torch.OutOfMemoryError as error:
                 raise Apart("the runs together do not fit into memory") from error
             elapsed = (time.perf_counter() - started) / size
@@ -137,12 +139,22 @@ class Ensemble:
             self._batches, self._stacked = batches, _stack_batches(batches)
         return self._stacked
 
-    def _step(self, batch: Any) -> Tensor:
-        self.optimiser.zero_grad(set_to_none=True)
+    def _recorded(self) -> Callable[[Any], Tensor] | None:
+        """Return the step of all runs as a device replays it, or None where it is taken eagerly."""
+        first = self.sessions[0]
+        batches = zip(*(session.probes() for session in self.sessions), strict=True)
+        probes = (_stack_batches(each) for each in batches)
+        subject = capture.Subject(self._step, self.optimiser, lambda: {**self.parameters, **self.buffers}, probes)
+        recorded, told = capture.choose(first.training, self.members[0].device, first.steps, subject)
+        for session in self.sessions:
+            session.capture = told
+        return recorded
+
+    def _step(self, optimiser: torch.optim.Optimizer, batch: Any) -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
         losses = self._losses(batch)
         losses.sum().backward()  # the gradient of the sum, in the slice of a run, is that of the run's own loss
-        self.optimiser.step()
-        self.schedule.step()
+        optimiser.step()
         return losses.detach()
 
     def _losses(self, batch: Any) -> Tensor:

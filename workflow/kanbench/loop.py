@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from kanbench import schedules
+from kanbench import capture, schedules, seeds
 from kanbench.measure import StepTimer
 from kanbench.task import Task
 
@@ -134,6 +134,7 @@ class Training:
         self.steps = total_steps(training, trainee.task)
         self._due = set(evaluation_steps(self.steps, training["evaluations"]))
         self.batches = trainee.task.batches(training["batch_size"], generator)
+        self.generator, self.capture = generator, {"used": "eager", "reason": "no step was taken"}
         per_epoch = trainee.task.steps_per_epoch(training["batch_size"])
         names = [group.get("name") for group in trainee.optimiser.param_groups]
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -144,13 +145,35 @@ class Training:
         """Train to the last step, evaluating on the way."""
         started = time.monotonic()
         self.begin()
+        recorded = self._recorded()
         for step in range(1, self.steps + 1):
             batch = next(self.batches)
             with self.timer:
-                loss = self.trainee.step(batch, step)
+                loss = self.trainee.step(batch, step) if recorded is None else recorded(batch)
                 self.schedule.step()
             self.look(step, loss, time.monotonic() - started)
         self.end()
+
+    def _recorded(self) -> Callable[[Any], torch.Tensor] | None:
+        """Return the step as a device replays it, or None where it is taken eagerly; `capture` tells which and why."""
+        trainee = self.trainee
+
+        def step(optimiser: torch.optim.Optimizer, batch: Any) -> torch.Tensor:
+            return replace(trainee, optimiser=optimiser).step(batch)
+
+        def tensors() -> dict[str, torch.Tensor]:
+            return dict([*trainee.model.named_parameters(), *trainee.model.named_buffers()])
+
+        subject = capture.Subject(step, trainee.optimiser, tensors, self.probes())
+        hooked = trainee.after_step is not None
+        recorded, self.capture = capture.choose(self.training, self.device, self.steps, subject, hooked=hooked)
+        return recorded
+
+    def probes(self) -> Iterator[Any]:
+        """Yield batches that are drawn as those of the training are, from a generator of their own."""
+        seed = seeds.derive(self.generator.initial_seed(), "capture")
+        generator = torch.Generator(device=self.generator.device).manual_seed(seed)
+        return self.trainee.task.batches(self.training["batch_size"], generator)
 
     def begin(self) -> None:
         """Evaluate the model as it was initialised."""

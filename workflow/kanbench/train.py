@@ -155,7 +155,7 @@ class Attempt:
     def conclude(self, seconds: float, step_seconds: Mapping[str, float | None]) -> None:
         """Enter what the training has shown, however it ended."""
         history, result = self.session.history, self.result
-        result["time"].update(train_seconds=seconds, step_seconds=dict(step_seconds))
+        result["time"].update(train_seconds=seconds, step_seconds=dict(step_seconds), capture=self.session.capture)
         result.update(curve=history.curve, analyses=self._analyses.results)
         if not self.going:
             return
