@@ -269,7 +269,7 @@ def device_side(optimiser: torch.optim.Optimizer) -> tuple[torch.optim.Optimizer
 
 
 def _steps(step: Callable[[Any], Tensor], optimiser: torch.optim.Optimizer, batches: list[Any]) -> list[Tensor]:
-    """Take a step on each batch with the learning rates of `optimiser` times `FACTORS`; return the losses on the host."""
+    """Take a step on each batch with the learning rates of `optimiser` times `FACTORS`; return the losses."""
     rates, losses = [group["lr"] for group in optimiser.param_groups], []
     try:
         for factor, batch in zip(FACTORS, batches, strict=True):
