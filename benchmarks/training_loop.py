@@ -7,7 +7,8 @@ splits; they alternate, so that a busy machine slows both. The usual loop is wha
 over a `TensorDataset`, the loss read with `.item()` at every step, evaluation through further `DataLoader`s, one seed
 after another. The suite draws batches on the device, reads the loss where it is needed, and trains the seeds of a
 small cell together (`kanbench.ensemble`). Counted is a step of one network; the goal is a ratio of 3 in function
-fitting. Without MNIST on disk (KANBENCH_DATA) random images of its shape stand in, at equal work.
+fitting. Without MNIST on disk (KANBENCH_DATA) random images of its shape stand in, at equal work. On a GPU the suite's
+loop is timed twice, with steps taken eagerly and with steps replayed as a CUDA graph (`training.capture`).
 """
 
 from __future__ import annotations
@@ -117,9 +118,10 @@ def _evaluate(model: nn.Module, loader: DataLoader, criterion: Callable, device:
     return sum(values) / len(values)
 
 
-def seconds(way: Callable[[list[train.Attempt]], None], attempts: list[train.Attempt]) -> float:
-    """Return the seconds of training runs anew; what prepares them is not counted."""
+def seconds(way: Callable[[list[train.Attempt]], None], attempts: list[train.Attempt], capture: str = "eager") -> float:
+    """Return the seconds of training runs anew; what prepares them is not counted, the check of captured steps is."""
     for attempt in attempts:
+        attempt.spec["training"]["capture"] = capture
         attempt.build()
         attempt.result.update(status="ok", reason=None)
     if attempts[0].device.type == "cuda":
@@ -150,6 +152,8 @@ def main() -> None:
         for _ in range(options.repeats):
             taken["ours"].append(seconds(ours, attempts))
             taken["usual"].append(seconds(usual, attempts))
+            if attempts[0].device.type == "cuda":
+                taken.setdefault("captured", []).append(seconds(ours, attempts, "cuda_graph"))
         steps = options.steps * len(attempts)
         rate = {way: steps / statistics.median(values) for way, values in taken.items()}
         ratio = rate["ours"] / rate["usual"]
@@ -159,6 +163,14 @@ def main() -> None:
             f"usual {rate['usual']:8.0f} steps/s   ratio {ratio:5.2f}   {verdict}",
             flush=True,
         )
+        if "captured" in rate:
+            told = attempts[0].session.capture
+            how = f"{told['used']}" + (f" ({told['reason']})" if told["reason"] else "")
+            print(
+                f"{'':8} {'':14} {'':3}         captured {rate['captured']:5.0f} steps/s   "
+                f"over eager {rate['captured'] / rate['ours']:5.2f}   used: {how}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -81,68 +81,74 @@ INLINED void NAME(pieces_values_range)(const NAME(pieces) *call, Py_ssize_t star
     }
 }
 
-/* Write the gradient of the points of a block, given that of each function, which it may overwrite. */
-INLINED void NAME(pull_points)(const NAME(pieces) *call, const NAME(block) *block, const REAL *restrict *pulled,
-                               const Py_ssize_t functions, const Py_ssize_t order)
+/* Add the gradient of the polynomials to the sums, and write that of the places of the points. */
+INLINED void NAME(pull_polynomials)(const NAME(pieces) *call, const NAME(block) *block, const REAL *const *pulled,
+                                    REAL *recent, REAL *places, const Py_ssize_t functions, const Py_ssize_t order)
 {
-    const REAL *restrict x = call->x + block->first, *restrict sigmoid = call->sigmoid + block->first;
-    REAL total[BLOCK] = {0};
-    for (Py_ssize_t c = 0; c < functions; c++) {
-        const REAL *restrict table = call->table + c * (order + 1), *restrict gradient = pulled[c];
-        const REAL factor = call->factors[c], inverse = call->knots.inverse;
-#pragma omp simd
-        for (Py_ssize_t i = 0; i < block->count; i++) {
+    for (Py_ssize_t i = 0; i < block->count; i++) {
+        const REAL place = block->place[i], *table = call->table + block->cell[i];
+        REAL *moments = recent + block->cell[i], powers[MOST_ORDER + 1], total = 0;
+        powers[0] = 1;
+        for (Py_ssize_t power = 1; power <= order; power++)
+            powers[power] = powers[power - 1] * place;
+        for (Py_ssize_t c = 0; c < functions; c++)
+            for (Py_ssize_t power = 0; power <= order; power++)
+                moments[c * (order + 1) + power] += pulled[c][i] * powers[power];
+        for (Py_ssize_t c = 0; c < functions; c++) {
             REAL slope = 0;
-            for (int32_t power = (int32_t)order; power > 0; power--)
-                slope = slope * block->place[i] + (REAL)power * table[block->cell[i] + power];
-            slope = slope * inverse + factor * sigmoid[i] * (1 + x[i] * (1 - sigmoid[i]));
-            total[i] += gradient[i] * slope;
+            for (Py_ssize_t power = order; power > 0; power--)
+                slope = slope * place + (REAL)power * table[c * (order + 1) + power];
+            total += pulled[c][i] * slope;
         }
+        places[i] = total;
     }
-    memcpy(call->found + block->first, total, (size_t)block->count * sizeof(REAL));
 }
 
 #if defined(__GNUC__)
 typedef REAL NAME(four) __attribute__((vector_size(4 * sizeof(REAL))));
+
+/* The same for cubic polynomials, whose coefficients are one vector. */
+INLINED void NAME(pull_cubics)(const NAME(pieces) *call, const NAME(block) *block, const REAL *const *pulled,
+                               REAL *recent, REAL *places, const Py_ssize_t functions)
+{
+    for (Py_ssize_t i = 0; i < block->count; i++) {
+        const REAL place = block->place[i], square = place * place, *table = call->table + block->cell[i];
+        const NAME(four) powers = {1, place, square, square * place};
+        NAME(four) mixed = {0, 0, 0, 0};
+        for (Py_ssize_t c = 0; c < functions; c++) {
+            REAL *moments = recent + block->cell[i] + 4 * c;
+            NAME(four) sum, piece;
+            memcpy(&sum, moments, sizeof sum);
+            memcpy(&piece, table + 4 * c, sizeof piece);
+            sum += powers * pulled[c][i];
+            mixed += piece * pulled[c][i];
+            memcpy(moments, &sum, sizeof sum);
+        }
+        places[i] = mixed[1] + 2 * place * mixed[2] + 3 * square * mixed[3];
+    }
+}
 #endif
 
-/* Add the gradient of the table and of the factors to the sums. */
-INLINED void NAME(pull_table)(const NAME(block) *block, const REAL *restrict *pulled, REAL *restrict recent,
-                              REAL *restrict silu_sums, const Py_ssize_t functions, const Py_ssize_t order)
+/* Turn the gradient of the places of a block into that of its points, and add that of the factors to their sums. */
+INLINED void NAME(pull_silu)(const NAME(pieces) *call, const NAME(block) *block, const REAL *const *pulled, REAL *sums,
+                             REAL *places, const Py_ssize_t functions)
 {
+    const REAL *restrict x = call->x + block->first, *restrict sigmoid = call->sigmoid + block->first;
+    const REAL inverse = call->knots.inverse;
+    REAL factor[BLOCK] = {0};
     for (Py_ssize_t c = 0; c < functions; c++) {
-        const REAL *restrict gradient = pulled[c];
+        const REAL *restrict gradient = pulled[c], own = call->factors[c];
         REAL total = 0;
 #pragma omp simd reduction(+ : total)
-        for (Py_ssize_t i = 0; i < block->count; i++)
-            total += gradient[i] * block->silu[i];
-        silu_sums[c] += total;
-    }
-#if defined(__GNUC__)
-    if (order == 3) { /* four powers are one vector */
         for (Py_ssize_t i = 0; i < block->count; i++) {
-            const REAL place = block->place[i], square = place * place;
-            const NAME(four) powers = {1, place, square, square * place};
-            for (Py_ssize_t c = 0; c < functions; c++) {
-                REAL *moments = recent + block->cell[i] + 4 * c;
-                NAME(four) sum;
-                memcpy(&sum, moments, sizeof sum);
-                sum += powers * pulled[c][i];
-                memcpy(moments, &sum, sizeof sum);
-            }
+            total += gradient[i] * block->silu[i];
+            factor[i] += gradient[i] * own;
         }
-        return;
+        sums[c] += total;
     }
-#endif
-    for (Py_ssize_t i = 0; i < block->count; i++) {
-        REAL powers[MOST_ORDER + 1], *restrict moments = recent + block->cell[i];
-        powers[0] = 1;
-        for (Py_ssize_t power = 1; power <= order; power++)
-            powers[power] = powers[power - 1] * block->place[i];
-        for (Py_ssize_t c = 0; c < functions; c++)
-            for (Py_ssize_t power = 0; power <= order; power++)
-                moments[c * (order + 1) + power] += pulled[c][i] * powers[power];
-    }
+#pragma omp simd
+    for (Py_ssize_t i = 0; i < block->count; i++)
+        places[i] = places[i] * inverse + factor[i] * NAME(silu_slope)(x[i], sigmoid[i]);
 }
 
 INLINED void NAME(pieces_pull_range)(const NAME(pieces) *call, Py_ssize_t start, Py_ssize_t stop, int thread,
@@ -152,7 +158,8 @@ INLINED void NAME(pieces_pull_range)(const NAME(pieces) *call, Py_ssize_t start,
     const Py_ssize_t each = functions * (order + 1), size = call->knots.cells * each;
     double *sums = call->sums + (size + functions) * thread;
     REAL *recent = call->recent + (size + functions) * thread, of_totals[BLOCK];
-    const REAL *restrict pulled[MOST_FUNCTIONS];
+    const REAL *pulled[MOST_FUNCTIONS];
+    REAL places[BLOCK];
     Py_ssize_t pending = 0;
     NAME(block) block;
     for (Py_ssize_t row = start; row < stop; row++) {
@@ -165,9 +172,15 @@ INLINED void NAME(pieces_pull_range)(const NAME(pieces) *call, Py_ssize_t start,
             for (Py_ssize_t i = 0; i < block.count; i++)
                 of_totals[i] = call->totals_gradient[row * inner + (inner == 1 ? 0 : (column + i) % inner)];
             pulled[functions - 1] = of_totals;
-            NAME(pull_table)(&block, pulled, recent, recent + size, functions, order);
+#if defined(__GNUC__)
+            if (order == 3)
+                NAME(pull_cubics)(call, &block, pulled, recent, places, functions);
+            else
+#endif
+                NAME(pull_polynomials)(call, &block, pulled, recent, places, functions, order);
+            NAME(pull_silu)(call, &block, pulled, recent + size, places, functions);
             if (call->found)
-                NAME(pull_points)(call, &block, pulled, functions, order);
+                memcpy(call->found + block.first, places, (size_t)block.count * sizeof(REAL));
             pending += block.count;
             if (pending >= FLUSHED) {
                 NAME(flush)(sums, recent, size + functions);
