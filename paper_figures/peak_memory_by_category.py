@@ -61,7 +61,7 @@ def draw(frame: pd.DataFrame):
         for position, (bar, total) in enumerate(totals.items()):
             text = style.mebibytes(total) if total == total else f"not measured, runs ok: {seeds[bar]}"
             axes.text(start[bar] / style.MIB, position, f" {text}", va="center", fontsize=7.5)
-        axes.set(xlabel="simulated peak (MiB)", title=style.title(comparison, inches=5.0))
+        axes.set(xlabel="simulated peak (MiB)", title=style.title(comparison, inches=3.4))
         axes.set_xlim(0, 1.13 * start.max() / style.MIB or 1)
         axes.grid(False, axis="y")
     handles, names = panels[0].get_legend_handles_labels()

@@ -69,5 +69,5 @@ def draw(frame: pd.DataFrame):
         axes.set_yticks(range(len(inside)), inside["name"])
         axes.set_ylim(-0.6, len(inside) - 0.4)
         style.logarithmic(axes, "x")
-        axes.set(xlabel="time of a training step (ms)", title=style.title(comparison, inches=5.0))
+        axes.set(xlabel="time of a training step (ms)", title=style.title(comparison, inches=3.4))
     return figure
