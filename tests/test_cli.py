@@ -19,6 +19,7 @@ VERBS = [
     "profile",
     "data",
     "collect",
+    "choose",
     "render",
     "claims",
     "report",
