@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce smoke paper tuning render test test-gpu lint format bench check-baseline new-baseline status report clean
+.PHONY: help install reproduce smoke paper gpu tuning render test test-gpu lint format bench check-baseline new-baseline status report clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -27,6 +27,13 @@ smoke: install ## The same at the smallest scale: every baseline, every task fam
 
 paper: install ## The full grid, on a GPU
 	$(SNAKEMAKE) --configfile workflow/config/paper.yaml
+
+gpu: install ## All that needs a GPU: its tests, the engine's and the loop's speed, the full grid into results/reference
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m gpu -rs
+	-$(BIN)/python benchmarks/gpu_engine.py
+	$(BIN)/python benchmarks/training_loop.py
+	-$(SNAKEMAKE) --configfile workflow/config/paper.yaml --keep-going
+	$(BIN)/python -m kanbench collect --plan results/paper/plan.json --output results/reference
 
 tuning: install ## Choose what E11 and E12 leave open, on validation and on seeds of its own (workflow/config/tuning.csv)
 	$(SNAKEMAKE) --configfile workflow/config/tuning.yaml --until collect
