@@ -166,11 +166,11 @@ class KernelPieces:
 
 def make_functions(basis: Basis, coefficients: Tensor) -> Planes | Pieces | KernelPieces:
     """Return the quickest evaluation on the device of ``coefficients``."""
-    fits = basis.name == "bspline" and basis.spline_order <= native.MOST_ORDER
-    if fits and len(coefficients) <= native.MOST_FUNCTIONS and native.serves(coefficients):
-        return KernelPieces(basis, coefficients)
     looked_up = coefficients.device.type == "cpu" and coefficients.dtype in (torch.float32, torch.float64)
-    return (Pieces if looked_up and isinstance(basis, BSpline) else Planes)(basis, coefficients)
+    if not (looked_up and isinstance(basis, BSpline)):
+        return Planes(basis, coefficients)
+    fits = basis.spline_order <= native.MOST_ORDER and len(coefficients) <= native.MOST_FUNCTIONS
+    return (KernelPieces if fits and native.serves(coefficients) else Pieces)(basis, coefficients)
 
 
 def blocks(functions: Planes | Pieces, total: int) -> list[tuple[int, int]]:
