@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import checks
 from .bases import Basis, make_basis
-from .engine import evaluate
 from .engine.shape import Convolution
-from .layer import DenseEdges, MetaEdges
-from .meta_learner import MetaLearner, meta_learners_for
+from .layer import DenseEdges, EdgeLayer, GeneratedLayer
+from .meta_learner import MetaLearner
 
 PROMPT_LAYOUTS = ("per_edge", "released")
 
@@ -22,30 +20,22 @@ def _pair(name: str, value: int | tuple[int, int], minimum: int) -> tuple[int, i
     return tuple(checks.integer(name, entry, minimum) for entry in pair)
 
 
-class _Conv2d(nn.Module):
+class _Conv2d(EdgeLayer):
     """A convolution whose kernel taps are edge functions: ``(batch, in_channels, h, w)`` to ``(batch, out, h', w')``.
 
     With padding, the padded *features* are zero, as in published convolutional KANs.
     """
 
-    edges: DenseEdges | MetaEdges
-
     def __init__(self, in_channels, out_channels, kernel_size, stride, padding, prompt_layout, mode):
-        super().__init__()
+        super().__init__(mode)
         self.in_channels = checks.integer("in_channels", in_channels)
         self.out_channels = checks.integer("out_channels", out_channels)
-        self.mode = checks.choice("mode", mode, checks.MODES)
-        self.mode_used: str | None = None
         self.shape = Convolution(
             _pair("kernel_size", kernel_size, 1),
             _pair("stride", stride, 1),
             _pair("padding", padding, 0),
             checks.choice("prompt_layout", prompt_layout, PROMPT_LAYOUTS),
         )
-
-    @property
-    def basis(self) -> Basis:
-        return self.edges.basis
 
     def forward(self, x: Tensor) -> Tensor:
         checks.features(type(self).__name__, x, self.in_channels, -3, self.edges.parameter)
@@ -59,12 +49,7 @@ class _Conv2d(nn.Module):
                 f"{type(self).__name__}: found an image of {tuple(x.shape[2:])}, expected at least the "
                 f"kernel size {self.shape.kernel_size} with padding {self.shape.padding}"
             )
-        y, self.mode_used = evaluate(x, self.edges.source(), self.basis, self.shape, self.mode)
-        return y
-
-    def numbers(self) -> Tensor:
-        """Return the numbers of every edge function, ``(out_channels, in_channels * taps, n_b)``."""
-        return self.edges.numbers()
+        return self._evaluate(x, self.shape)
 
     def extra_repr(self) -> str:
         shape = self.shape
@@ -108,7 +93,7 @@ class KANConv2d(_Conv2d):
         self.edges = DenseEdges(out_channels, in_channels * self.shape.taps, family)
 
 
-class MetaKANConv2d(_Conv2d):
+class MetaKANConv2d(GeneratedLayer, _Conv2d):
     """A convolutional KAN layer with generated edge numbers: one prompt a kernel tap, input and output channel.
 
     Shape: ``(batch, in_channels, height, width)`` to ``(batch, out_channels, height', width')``.
@@ -154,26 +139,21 @@ class MetaKANConv2d(_Conv2d):
         family = make_basis(basis, grid_size, spline_order, grid_range)
         if prompt_layout == "released" and not family.linear:
             raise ValueError(f"prompt_layout: found 'released' with basis {family.name!r}, expected 'per_edge'")
-        settings = {
-            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
-        }  # fmt: skip
-        (meta_learner,) = meta_learners_for(family, 1, meta_learner, settings)
-        self.edges = MetaEdges(out_channels, in_channels * self.shape.taps, family, meta_learner, register)
+        self._generate(
+            out_channels,
+            in_channels * self.shape.taps,
+            family,
+            meta_learner,
+            register,
+            prompt_dim=prompt_dim,
+            hidden_dim=hidden_dim,
+            meta_activation=meta_activation,
+            init=init,
+        )
 
-    @property
-    def prompts(self) -> nn.Parameter:
-        """The prompts, ``(out_channels, in_channels * taps, prompt_dim)``."""
-        return self.edges.prompts
-
-    @property
-    def meta_learner(self) -> MetaLearner:
-        return self.edges.meta_learner
-
-    @torch.no_grad()
-    def materialize(self) -> KANConv2d:
-        """Return a dense layer with the same values, on the same device and in the same dtype."""
+    def _dense(self) -> KANConv2d:
         shape = self.shape
-        dense = KANConv2d(
+        return KANConv2d(
             self.in_channels,
             self.out_channels,
             shape.kernel_size,
@@ -182,6 +162,4 @@ class MetaKANConv2d(_Conv2d):
             basis=self.basis,
             prompt_layout=shape.prompt_layout,
             mode=self.mode,
-        ).to(self.prompts)
-        dense.edges.weight.copy_(self.numbers())
-        return dense.train(self.training)
+        )

@@ -30,11 +30,10 @@ from torch import Tensor, nn
 
 from . import checks
 from .bases import Basis, make_basis
-from .clustering import assign_layers
 from .conv import KANConv2d, MetaKANConv2d
-from .meta_learner import MetaLearner, meta_learners_for
+from .meta_learner import MetaLearner
 from .network import _Network
-from .sharing import SharedLearners
+from .sharing import SharedLearners, grouped_learners
 
 # The geometries of the MetaKAN experiments by number of layers: output channels and strides. The network of 16 layers
 # is ours: each layer of the 8 is followed by one of the same width.
@@ -266,13 +265,18 @@ class MetaConvKAN(SharedLearners, ConvNetwork):
     ):
         geometry = conv_geometry(channels, in_channels, strides, kernel_size, padding)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        groups = {"input_widths": [shape["in_channels"] for shape in geometry], "seed": grouping_seed}
-        count = checks.integer("num_clusters", num_clusters)
-        clusters = assign_layers(list(channels), count, clustering, **groups)
-        settings = {
-            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
-        }  # fmt: skip
-        learners = meta_learners_for(family, max(clusters) + 1, meta_learners, settings)
+        clusters, learners = grouped_learners(
+            family,
+            tuple([shape[side] for shape in geometry] for side in ("in_channels", "out_channels")),
+            num_clusters,
+            clustering,
+            grouping_seed,
+            meta_learners,
+            prompt_dim=prompt_dim,
+            hidden_dim=hidden_dim,
+            meta_activation=meta_activation,
+            init=init,
+        )
         options = {"basis": family, "mode": mode, "prompt_layout": prompt_layout, "register": False}
         super().__init__(
             [

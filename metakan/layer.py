@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from . import checks
 from .bases import Basis
-from .engine import Dense, Generated
-from .meta_learner import MetaLearner
+from .engine import Dense, Generated, evaluate
+from .engine.shape import Convolution, FullyConnected
+from .meta_learner import MetaLearner, meta_learners_for
 
 
 class DenseEdges(nn.Module):
@@ -102,3 +104,67 @@ class MetaEdges(nn.Module):
     def numbers(self) -> Tensor:
         """Return the numbers of every edge function, ``(out, edges, n_b)``."""
         return self.source().numbers()
+
+
+class EdgeLayer(nn.Module):
+    """A layer whose connections are edge functions, with dense or generated numbers.
+
+    Attributes:
+        edges: where the numbers come from.
+        mode_used: how the last forward was evaluated; None before it.
+    """
+
+    edges: DenseEdges | MetaEdges
+
+    def __init__(self, mode: str):
+        super().__init__()
+        self.mode = checks.choice("mode", mode, checks.MODES)
+        self.mode_used: str | None = None
+
+    @property
+    def basis(self) -> Basis:
+        return self.edges.basis
+
+    def numbers(self) -> Tensor:
+        """Return the numbers of every edge function, ``(outputs, edges, n_b)``.
+
+        ``edges`` counts the inputs of a fully connected layer, and input channels times kernel taps of a convolution.
+        """
+        return self.edges.numbers()
+
+    def _evaluate(self, x: Tensor, shape: FullyConnected | Convolution) -> Tensor:
+        y, self.mode_used = evaluate(x, self.edges.source(), self.basis, shape, self.mode)
+        return y
+
+
+class GeneratedLayer(EdgeLayer):
+    """An `EdgeLayer` whose numbers a meta-learner generates from prompts."""
+
+    edges: MetaEdges
+
+    def _generate(
+        self, outputs: int, edges: int, basis: Basis, given: MetaLearner | None, register: bool, **settings: object
+    ) -> None:
+        """Make the edges, around the meta-learner that is given or a new one (see `meta_learners_for`)."""
+        (meta_learner,) = meta_learners_for(basis, 1, given, **settings)
+        self.edges = MetaEdges(outputs, edges, basis, meta_learner, register)
+
+    @property
+    def prompts(self) -> nn.Parameter:
+        """The prompts, ``(outputs, edges, prompt_dim)``; ``edges`` as in `numbers`."""
+        return self.edges.prompts
+
+    @property
+    def meta_learner(self) -> MetaLearner:
+        return self.edges.meta_learner
+
+    def _dense(self) -> EdgeLayer:
+        """Return a dense layer of the same shape."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def materialize(self) -> EdgeLayer:
+        """Return a dense layer with the same values, on the same device and in the same dtype."""
+        dense = self._dense().to(self.prompts)
+        dense.edges.weight.copy_(self.numbers())
+        return dense.train(self.training)

@@ -4,42 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import checks
 from .bases import Basis, make_basis
-from .engine import evaluate
 from .engine.shape import FullyConnected
-from .layer import DenseEdges, MetaEdges
-from .meta_learner import MetaLearner, meta_learners_for
+from .layer import DenseEdges, EdgeLayer, GeneratedLayer
+from .meta_learner import MetaLearner
 
 
-class _Linear(nn.Module):
+class _Linear(EdgeLayer):
     """``y_o = sum_i phi_oi(x_i)`` for ``x (..., in_features)``, giving ``(..., out_features)``."""
 
-    edges: DenseEdges | MetaEdges
-
     def __init__(self, in_features: int, out_features: int, mode: str):
-        super().__init__()
+        super().__init__(mode)
         self.in_features = checks.integer("in_features", in_features)
         self.out_features = checks.integer("out_features", out_features)
-        self.mode = checks.choice("mode", mode, checks.MODES)
-        self.mode_used: str | None = None
-
-    @property
-    def basis(self) -> Basis:
-        return self.edges.basis
 
     def forward(self, x: Tensor) -> Tensor:
         checks.features(type(self).__name__, x, self.in_features, -1, self.edges.parameter)
         rows = x.reshape(-1, self.in_features) if x.dim() != 2 else x
-        y, self.mode_used = evaluate(rows, self.edges.source(), self.basis, FullyConnected(), self.mode)
+        y = self._evaluate(rows, FullyConnected())
         return y.view(*x.shape[:-1], self.out_features) if x.dim() != 2 else y
-
-    def numbers(self) -> Tensor:
-        """Return the numbers of every edge function, ``(out_features, in_features, n_b)``."""
-        return self.edges.numbers()
 
     def edge_functions(self, t: Tensor) -> Tensor:
         """Return ``phi_oi(t)`` for points ``t (n,)`` as ``(out_features, in_features, n)``."""
@@ -87,7 +73,7 @@ class KANLinear(_Linear):
         self.edges = DenseEdges(out_features, in_features, family)
 
 
-class MetaKANLinear(_Linear):
+class MetaKANLinear(GeneratedLayer, _Linear):
     """A KAN layer whose edge numbers are generated from one prompt an edge by a meta-learner (Zhao et al., 2025).
 
     Shape: ``(..., in_features)`` to ``(..., out_features)``.
@@ -125,20 +111,17 @@ class MetaKANLinear(_Linear):
     ):
         super().__init__(in_features, out_features, mode)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        settings = {
-            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
-        }  # fmt: skip
-        (meta_learner,) = meta_learners_for(family, 1, meta_learner, settings)
-        self.edges = MetaEdges(out_features, in_features, family, meta_learner, register)
-
-    @property
-    def prompts(self) -> nn.Parameter:
-        """The prompts, ``(out_features, in_features, prompt_dim)``."""
-        return self.edges.prompts
-
-    @property
-    def meta_learner(self) -> MetaLearner:
-        return self.edges.meta_learner
+        self._generate(
+            out_features,
+            in_features,
+            family,
+            meta_learner,
+            register,
+            prompt_dim=prompt_dim,
+            hidden_dim=hidden_dim,
+            meta_activation=meta_activation,
+            init=init,
+        )
 
     def functions_of(self, prompts: Tensor, t: Tensor) -> Tensor:
         """Return the functions that ``prompts (k, prompt_dim)`` stand for in this layer, at ``t (n,)``: ``(k, n)``."""
@@ -146,10 +129,5 @@ class MetaKANLinear(_Linear):
         source = replace(self.edges.source(), prompts=prompts)
         return self._functions(source.numbers(), t)
 
-    @torch.no_grad()
-    def materialize(self) -> KANLinear:
-        """Return a dense layer with the same values, on the same device and in the same dtype."""
-        dense = KANLinear(self.in_features, self.out_features, basis=self.basis, mode=self.mode)
-        dense = dense.to(self.prompts)
-        dense.edges.weight.copy_(self.numbers())
-        return dense.train(self.training)
+    def _dense(self) -> KANLinear:
+        return KANLinear(self.in_features, self.out_features, basis=self.basis, mode=self.mode)

@@ -146,7 +146,7 @@ class MetaLearner(nn.Module):
 
 
 def meta_learners_for(
-    basis: Basis, count: int, given: MetaLearner | Sequence[MetaLearner] | None, settings: Mapping[str, object]
+    basis: Basis, count: int, given: MetaLearner | Sequence[MetaLearner] | None, **settings: object
 ) -> list[MetaLearner]:
     """Return ``count`` meta-learners for a basis: those that are given, checked, or new ones.
 

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from . import checks
 from .bases import Basis, make_basis
-from .clustering import assign_layers
 from .linear import KANLinear, MetaKANLinear
-from .meta_learner import MetaLearner, meta_learners_for
-from .sharing import SharedLearners
+from .meta_learner import MetaLearner
+from .sharing import SharedLearners, grouped_learners
 
 
 class _Network(nn.Module):
@@ -117,12 +116,18 @@ class MetaKAN(SharedLearners, _Network):
         family = make_basis(basis, grid_size, spline_order, grid_range)
         self.basis = family
         ins, outs = self.width[:-1], self.width[1:]
-        groups = {"input_widths": ins, "seed": grouping_seed}
-        clusters = assign_layers(outs, checks.integer("num_clusters", num_clusters), clustering, **groups)
-        settings = {
-            "prompt_dim": prompt_dim, "hidden_dim": hidden_dim, "meta_activation": meta_activation, "init": init,
-        }  # fmt: skip
-        learners = meta_learners_for(family, max(clusters) + 1, meta_learners, settings)
+        clusters, learners = grouped_learners(
+            family,
+            (ins, outs),
+            num_clusters,
+            clustering,
+            grouping_seed,
+            meta_learners,
+            prompt_dim=prompt_dim,
+            hidden_dim=hidden_dim,
+            meta_activation=meta_activation,
+            init=init,
+        )
         self.meta_learners = nn.ModuleList(learners)
         self.layers = nn.ModuleList(
             MetaKANLinear(a, b, meta_learner=learners[cluster], basis=family, mode=mode, register=False)

@@ -12,6 +12,25 @@ from .meta_learner import MetaLearner, meta_learners_for
 from .mixture import MixedLearner
 
 
+def grouped_learners(
+    basis: Basis,
+    widths: tuple[Sequence[int], Sequence[int]],
+    num_clusters: int,
+    clustering: str | Sequence[int],
+    grouping_seed: int,
+    given: MetaLearner | Sequence[MetaLearner] | None,
+    **settings: object,
+) -> tuple[list[int], list[MetaLearner]]:
+    """Return the cluster of each layer and the meta-learners, one a cluster: those that are given, or new ones.
+
+    ``widths`` are the input and the output widths of the layers; for the rest see `assign_layers` and
+    `meta_learners_for`.
+    """
+    ins, outs = widths
+    clusters = assign_layers(outs, num_clusters, clustering, input_widths=ins, seed=grouping_seed)
+    return clusters, meta_learners_for(basis, max(clusters) + 1, given, **settings)
+
+
 class SharedLearners(nn.Module):
     """What networks around shared meta-learners have in common, fully connected and convolutional.
 
@@ -65,6 +84,6 @@ class SharedLearners(nn.Module):
             ValueError, TypeError: if their number, basis or prompt_dim does not fit.
         """
         needed = {"prompt_dim": self.meta_learners[0].prompt_dim, "init": self.meta_learners[0].init}
-        learners = meta_learners_for(self.basis, len(self.meta_learners), meta_learners, needed)
+        learners = meta_learners_for(self.basis, len(self.meta_learners), meta_learners, **needed)
         self.meta_learners = nn.ModuleList(learners)
         self._share(self._clusters, learned=len(self.mixtures) > 0)
