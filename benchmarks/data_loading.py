@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kanbench import datasets, seeds, taskinfo
-from kanbench.errors import MissingData
-from kanbench.tasks import images
-from kanbench.torchvision_compat import import_datasets
+from kanbench.base import seeds
+from kanbench.base.errors import MissingData
+from kanbench.data import datasets
+from kanbench.data.torchvision_compat import import_datasets
+from kanbench.tasks import images, taskinfo
 
 WIDTH = [784, 32, 10]
 GOAL = 0.5

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from kanbench import config, paths, plan
+from kanbench.base import paths
+from kanbench.study import config, plan
 
 STUDY = "workflow/config/smoke.yaml"
 

@@ -6,9 +6,9 @@ Both train the same networks on the same data with the same batch size and Adam,
 splits; they alternate, so that a busy machine slows both. The usual loop is what released code does: a `DataLoader`
 over a `TensorDataset`, the loss read with `.item()` at every step, evaluation through further `DataLoader`s, one seed
 after another. The suite draws batches on the device, reads the loss where it is needed, and trains the seeds of a
-small cell together (`kanbench.ensemble`). Counted is a step of one network; the goal is a ratio of 3 in function
-fitting. Without MNIST on disk (KANBENCH_DATA) random images of its shape stand in, at equal work. On a GPU the suite's
-loop is timed twice, with steps taken eagerly and with steps replayed as a CUDA graph (`training.capture`).
+small cell together (`kanbench.training.ensemble`). Counted is a step of one network; the goal is a ratio of 3 in
+function fitting. Without MNIST on disk (KANBENCH_DATA) random images of its shape stand in, at equal work. On a GPU
+the suite's loop is timed twice, with steps taken eagerly and with steps replayed as a CUDA graph (`training.capture`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from kanbench import baselines, config, datasets, ensemble, seeds, taskinfo, train
-from kanbench import task as tasks
-from kanbench.errors import MissingData
+from kanbench.base import seeds
+from kanbench.base.errors import MissingData
+from kanbench.baselines import discovery
+from kanbench.data import datasets
+from kanbench.study import config
+from kanbench.tasks import task as tasks
+from kanbench.tasks import taskinfo
+from kanbench.training import ensemble, train
 
 GOAL = 3.0
 EVALUATIONS = 10
@@ -44,7 +49,7 @@ CASES = (
 def specs(name: str, method_name: str, size: Mapping[str, int], batch_size: int | None, options: Any) -> list[dict]:
     """Return the specs of one cell, a seed each."""
     info = taskinfo.discover()[name]
-    method = next(m for b in baselines.discover().values() for m in b.methods.values() if m.name == method_name)
+    method = next(m for b in discovery.discover().values() for m in b.methods.values() if m.name == method_name)
     settings = {"formula": "I.6.20", "train_samples": 1000} if name == "feynman" else {}
     wished = {"steps": options.steps, "evaluations": EVALUATIONS, "batch_size": batch_size}
     (training,), _ = config.trainings([wished, None], "benchmark", "training")
@@ -58,7 +63,7 @@ def specs(name: str, method_name: str, size: Mapping[str, int], batch_size: int 
             "name": method.name,
             "baseline": method.baseline.name,
             "variant": method.variant,
-            "settings": baselines.resolve(method, info.family, size),
+            "settings": discovery.resolve(method, info.family, size),
         },
         "training": training,
     }

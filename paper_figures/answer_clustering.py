@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import answers, partitions
-from kanbench.table import Table
+from kanbench.pages import answers
+from kanbench.pages.table import Table
+from kanbench.statistics import partitions
 
 KIND = "table"
 EXPERIMENTS = ["E11", "E11deep", "E11fc"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import answers
-from kanbench.symbolic import runs
-from kanbench.table import Table
+from kanbench.pages import answers
+from kanbench.pages.table import Table
+from kanbench.records import symbolic_runs as runs
 
 KIND = "table"
 EXPERIMENTS = ["E12", "E12deep"]

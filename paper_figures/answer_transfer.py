@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import answers
-from kanbench.table import Table
+from kanbench.pages import answers
+from kanbench.pages.table import Table
 
 KIND = "table"
 EXPERIMENTS = ["E10"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import stats, style
+from kanbench.pages import style
+from kanbench.statistics import stats
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E1grid", "E2", "E3", "E5", "E7", "E8", "E8grid", "E8headline", "E9", "E9small", "E13"]

@@ -12,7 +12,8 @@ import math
 
 import pandas as pd
 
-from kanbench import partitions, style, table
+from kanbench.pages import style, table
+from kanbench.statistics import partitions
 
 KIND = "figure"
 EXPERIMENTS = ["E11", "E11deep", "E11fc"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kanbench import style, table
+from kanbench.pages import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E1grid", "E2", "E3", "E5", "E7"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import style, table
+from kanbench.pages import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E13diversity"]

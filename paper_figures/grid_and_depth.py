@@ -12,7 +12,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import style, table
+from kanbench.pages import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E1grid"]

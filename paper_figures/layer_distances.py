@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kanbench import partitions, style
+from kanbench.pages import style
+from kanbench.statistics import partitions
 
 KIND = "figure"
 EXPERIMENTS = ["E11", "E11deep", "E11fc", "E11dense", "E11fcdense"]

@@ -13,7 +13,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from kanbench import style
+from kanbench.pages import style
 
 KIND = "figure"
 EXPERIMENTS = []

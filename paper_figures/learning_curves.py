@@ -11,7 +11,7 @@ import itertools
 
 import pandas as pd
 
-from kanbench import style, table
+from kanbench.pages import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E2", "E5", "E7"]

@@ -11,7 +11,7 @@ import math
 
 import pandas as pd
 
-from kanbench import style
+from kanbench.pages import style
 
 KIND = "figure"
 EXPERIMENTS = ["E8", "E8grid", "E8headline", "E13"]

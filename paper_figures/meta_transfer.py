@@ -13,7 +13,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import style, table
+from kanbench.pages import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E10"]

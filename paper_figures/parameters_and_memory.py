@@ -12,8 +12,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import stats, style, table
-from kanbench.table import Cell, Table
+from kanbench.pages import style, table
+from kanbench.pages.table import Cell, Table
+from kanbench.statistics import stats
 
 KIND = "table"
 EXPERIMENTS = ["E1", "E2", "E5", "E7", "E8", "E8grid"]

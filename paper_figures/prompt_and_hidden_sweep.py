@@ -13,7 +13,9 @@ import math
 
 import pandas as pd
 
-from kanbench import comparison, stats, style, table
+from kanbench.pages import style, table
+from kanbench.statistics import stats
+from kanbench.verdicts import comparison
 
 KIND = "figure"
 EXPERIMENTS = ["E2", "E3"]

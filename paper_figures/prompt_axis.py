@@ -12,7 +12,7 @@ import json
 import matplotlib as mpl
 import pandas as pd
 
-from kanbench import style
+from kanbench.pages import style
 
 KIND = "figure"
 EXPERIMENTS = ["E13"]

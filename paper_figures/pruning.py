@@ -11,7 +11,7 @@ import json
 
 import pandas as pd
 
-from kanbench import style
+from kanbench.pages import style
 
 KIND = "figure"
 EXPERIMENTS = ["E13"]

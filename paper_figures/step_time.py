@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import style, table
+from kanbench.pages import style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E5", "E7", "E8", "E8grid", "E8convolution"]

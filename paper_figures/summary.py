@@ -12,8 +12,8 @@ import math
 
 import pandas as pd
 
-from kanbench import style, table
-from kanbench.table import Cell, Table
+from kanbench.pages import style, table
+from kanbench.pages.table import Cell, Table
 
 KIND = "table"
 EXPERIMENTS = []

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import style
-from kanbench.symbolic import runs
+from kanbench.pages import style
+from kanbench.records import symbolic_runs as runs
 
 KIND = "figure"
 EXPERIMENTS = ["E12", "E12deep"]

@@ -15,8 +15,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import comparison, published, style, table
-from kanbench.table import Cell, Table
+from kanbench.pages import published, style, table
+from kanbench.pages.table import Cell, Table
+from kanbench.verdicts import comparison
 
 KIND = "table"
 EXPERIMENTS = ["E1", "E1grid", "E1extended", "E1released", "E1tuned"]

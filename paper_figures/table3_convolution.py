@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import published, table
-from kanbench.table import Cell, Table
+from kanbench.pages import published, table
+from kanbench.pages.table import Cell, Table
 
 KIND = "table"
 EXPERIMENTS = ["E4", "E6", "E6deep", "E6paper"]

@@ -14,8 +14,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import partitions, stats, style, table
-from kanbench.table import Cell, Table
+from kanbench.pages import style, table
+from kanbench.pages.table import Cell, Table
+from kanbench.statistics import partitions, stats
 
 KIND = "table"
 EXPERIMENTS = ["E11", "E11deep", "E11fc", "E11dense", "E11fcdense"]

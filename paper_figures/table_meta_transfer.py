@@ -14,8 +14,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench import style, table
-from kanbench.table import Cell, Table
+from kanbench.pages import style, table
+from kanbench.pages.table import Cell, Table
 
 KIND = "table"
 EXPERIMENTS = ["E10", "E10pde", "E10grid", "E10others", "E10images"]

@@ -12,8 +12,8 @@ import math
 
 import pandas as pd
 
-from kanbench import published, style, table
-from kanbench.table import Cell, Table
+from kanbench.pages import published, style, table
+from kanbench.pages.table import Cell, Table
 
 KIND = "table"
 EXPERIMENTS = ["E7", "E7exact", "E7high", "E7paper", "E7released"]

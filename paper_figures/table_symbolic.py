@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench import style, table
-from kanbench.symbolic import runs
-from kanbench.table import Cell, Table
+from kanbench.pages import style, table
+from kanbench.pages.table import Cell, Table
+from kanbench.records import symbolic_runs as runs
 
 KIND = "table"
 EXPERIMENTS = ["E12", "E12deep"]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["record_fixtures"]
+
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ("Snakefile", "workflow", "baselines", "metakan", "paper_figures", "environment.yml", "pyproject.toml")
 
@@ -59,7 +61,7 @@ def tiny() -> dict:
 @pytest.fixture
 def spec(tiny) -> dict:
     """The spec of one quick run of the MLP."""
-    from kanbench import config, plan
+    from kanbench.study import config, plan
 
     runs = plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values()
     return copy.deepcopy(next(run.spec for run in runs if run.spec["method"]["name"] == "mlp"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -11,41 +12,27 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("metakan", "workflow/kanbench", "baselines", "paper_figures", "tests", "benchmarks")
 SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
-TORCH_FREE = [
-    "plan",
-    "baselines",
-    "taskinfo",
-    "config",
-    "errors",
-    "record",
-    "collect",
-    "stats",
-    "power",
-    "comparison",
-    "criteria",
-    "published",
-    "claims",
-    "answers",
-    "symbolic/runs",
-    "table",
-    "style",
-    "report",
-    "render",
-    "frame",
-    "recipes",
-    "status",
-    "spec",
-    "schema",
-    "atomic",
-    "resume",
-    "partitions",
-    "paths",
-    "cli",
-    "client",
-    "server",
-    "commands",
-    "scaffold",
-]
+HOUSE = ROOT / "workflow/kanbench"
+LEVELS = {
+    "base": 1, "process": 1,
+    "measurement": 2, "data": 2, "records": 2,
+    "tasks": 3, "statistics": 3,
+    "baselines": 4, "verdicts": 4,
+    "training": 5, "pages": 5,
+    "study": 6,
+    "cli": 8,
+}  # fmt: skip
+"""The rooms of the harness; a room may import those of a lower level alone."""
+MOST_ARROWS = 45
+TORCH_FREE = ("process", "records", "statistics", "verdicts", "pages", "cli")
+"""Rooms that neither torch nor anything that imports torch may enter before a verb runs."""
+DROP_INS = {
+    "workflow/kanbench/tasks": {"__init__.py", "task.py", "taskinfo.py", "feynman_formulas.yaml"},
+    "workflow/kanbench/training/analyses": {"__init__.py"},
+    "baselines": set(),
+    "paper_figures": {"claims.yaml", "published.csv", "references.bib"},
+}
+"""Folders of drop-ins, and the files there that declare or describe them."""
 
 
 def imports(path: Path, toplevel_only: bool = False) -> set[str]:
@@ -77,7 +64,7 @@ def test_metakan_needs_torch_and_nothing_else():
 
 def test_the_harness_names_no_model_and_no_baseline():
     names = {folder.name for folder in (ROOT / "baselines").iterdir() if folder.is_dir()}
-    for path in (ROOT / "workflow/kanbench").rglob("*.py"):
+    for path in HOUSE.rglob("*.py"):
         assert not tops(path) & {"metakan", "baselines", "kan", "efficient_kan"}, path
         words = {
             node.value
@@ -93,19 +80,118 @@ def test_baselines_import_neither_the_harness_nor_each_other():
 
 
 def test_figures_are_drawn_from_records_alone():
-    names = ("stats", "comparison", "partitions", "published", "table", "style", "answers", "symbolic.runs")
+    names = ("records.symbolic_runs", "statistics.stats", "statistics.partitions", "verdicts.comparison")
+    names += tuple(f"pages.{name}" for name in ("published", "table", "style", "answers"))
     allowed = {f"kanbench.{name}" for name in names}
     for path in (ROOT / "paper_figures").rglob("*.py"):
         assert not tops(path) & {"torch", "metakan", "baselines"}, path
-        ours = {name for name in imports(path) if name.startswith("kanbench.")} - {"kanbench.symbolic"}
+        ours = {name for name in imports(path) if name.count(".") > 1 and name.startswith("kanbench.")}
         assert all(any(name == a or name.startswith(a + ".") for a in allowed) for name in ours), (path, ours)
 
 
-@pytest.mark.parametrize("name", TORCH_FREE)
-def test_what_the_snakefile_and_the_renderer_import_is_free_of_torch(name):
-    path = ROOT / "workflow/kanbench" / f"{name}.py"
-    found = tops(path, toplevel_only=name in ("commands", "cli"))
-    assert not found & {"torch", "torchvision"}, path
+def arrows() -> dict[tuple[str, str], list[str]]:
+    """Return the files behind every import from one room of the harness into another."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in sorted(HOUSE.rglob("*.py")):
+        parts = path.relative_to(HOUSE).parts
+        for name in imports(path):
+            room = (name.split(".") + [""])[1] if name.startswith("kanbench.") else ""
+            if len(parts) > 1 and room in LEVELS and room != parts[0]:
+                found.setdefault((parts[0], room), []).append("/".join(parts))
+    return found
+
+
+def upward(found: dict[tuple[str, str], list[str]]) -> list[str]:
+    """Return a sentence for every import that does not lead to a lower level."""
+    return [
+        f"{file}: the room `{user}` (level {LEVELS[user]}) imports the room `{used}` (level {LEVELS[used]})"
+        for (user, used), files in sorted(found.items())
+        if LEVELS[used] >= LEVELS[user]
+        for file in sorted(set(files))
+    ]
+
+
+def test_imports_among_rooms_lead_downwards_and_are_few():
+    found = arrows()
+    print(f"{len(found)} imports among rooms, {len(upward(found))} upwards")
+    assert not upward(found), "\n".join(upward(found))
+    assert 0 < len(found) <= MOST_ARROWS
+
+
+def test_an_import_upwards_is_found_and_both_rooms_named():
+    (message,) = upward({("records", "pages"): ["records/frame.py"], ("pages", "records"): ["pages/table.py"]})
+    assert message == "records/frame.py: the room `records` (level 2) imports the room `pages` (level 5)"
+    assert upward({("pages", "training"): ["pages/table.py"]}), "a neighbour is no lower level"
+
+
+def test_every_file_of_the_harness_has_a_room_and_every_room_says_what_it_is():
+    assert {path.name for path in HOUSE.glob("*.py")} == {"__init__.py", "__main__.py"}
+    assert {path.parent.name for path in HOUSE.glob("*/__init__.py")} == set(LEVELS)
+    for room in LEVELS:
+        docstring = ast.get_docstring(ast.parse((HOUSE / room / "__init__.py").read_text(encoding="utf-8")))
+        assert len(docstring.splitlines()) > 4, room
+        assert "Imports " in docstring, room
+
+
+def intruders(folder: Path, declarations: set[str]) -> list[str]:
+    """Return the names in a folder of drop-ins that are neither drop-ins nor what describes them."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name in declarations or path.name in ("__pycache__", ".DS_Store"):
+            continue
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        fits = {
+            "tasks": path.suffix == ".yaml"
+            or any(f"module: {path.stem}\n" in y.read_text() for y in folder.glob("*.yaml")),
+            "analyses": path.suffix == ".py" and "\nDEFAULTS" in text and "\ndef finish(" in text,
+            "baselines": (path / "baseline.yaml").is_file(),
+            "paper_figures": path.suffix == ".py" and "\nKIND = " in text,
+        }
+        if not fits[folder.name]:
+            found.append(path.name)
+    return found
+
+
+@pytest.mark.parametrize("folder", DROP_INS)
+def test_folders_of_drop_ins_hold_nothing_else(folder, tmp_path):
+    assert not intruders(ROOT / folder, DROP_INS[folder])
+    copy = tmp_path / Path(folder).name
+    copy.mkdir()
+    (copy / "helpers.py").write_text("def finish(subject, settings): ...\n")
+    assert intruders(copy, DROP_INS[folder]) == ["helpers.py"]
+
+
+def modules_of(path: Path, toplevel_only: bool) -> set[Path]:
+    """Return the files of the harness that a file imports, packages on the way included."""
+    found = set()
+    for name in imports(path, toplevel_only=toplevel_only):
+        parts = name.split(".")
+        if parts[0] == HOUSE.name:
+            places = [HOUSE.joinpath(*parts[1:end]) for end in range(1, len(parts) + 1)]
+            found |= {p for place in places for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()}
+    return found
+
+
+def reached(entries: set[Path]) -> set[Path]:
+    """Return the files of the harness that importing `entries` imports."""
+    waiting, seen = set(entries), set()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        waiting |= modules_of(path, toplevel_only=True) - seen
+    return seen
+
+
+def test_what_the_snakefile_and_the_pages_import_is_free_of_torch():
+    entries = {path for room in TORCH_FREE for path in (HOUSE / room).glob("*.py")} | {HOUSE / "training/code.py"}
+    for text in [path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk")]:
+        for room, names in re.findall(r"^from kanbench\.([a-z_]+) import (.+)$", text, flags=re.MULTILINE):
+            entries |= {HOUSE / room / f"{name.split()[0]}.py" for name in names.split(",")}
+    found = reached(entries)
+    assert HOUSE / "study/plan.py" in found
+    assert HOUSE / "training/train.py" not in found
+    for path in sorted(found):
+        assert not tops(path, toplevel_only=True) & {"torch", "torchvision"}, path
 
 
 def test_files_and_functions_keep_their_length():

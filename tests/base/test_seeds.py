@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kanbench import seeds
+from kanbench.base import seeds
 
 
 def draws(seed, purpose):

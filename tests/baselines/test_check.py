@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from kanbench import baselines, build, check
-from kanbench.errors import Unavailable
+from kanbench.base.errors import Unavailable
+from kanbench.baselines import build, check, discovery
 
 DESCRIPTION = {
     "label": "Guest",
@@ -145,7 +145,7 @@ def test_an_absent_package_is_skipped_with_its_reason(tmp_path, capsys):
     assert check.report(results) == 0
     assert "skipped: guest needs" in capsys.readouterr().out
     with pytest.raises(Unavailable):
-        build.load_model_module(baselines.discover(folder)["guest"])
+        build.load_model_module(discovery.discover(folder)["guest"])
 
 
 def test_a_bad_description_breaks_the_rule_schema(tmp_path):
@@ -173,7 +173,7 @@ def test_a_family_that_is_skipped_is_not_held_against_a_method(tmp_path):
 def test_files_of_the_folder_can_be_imported_relatively_and_edits_are_seen(tmp_path):
     folder = guest(tmp_path, "from .parts import GAIN\nclass M(Line):\n    gain = GAIN\ndef build(p, s): return M(p)")
     (folder / "guest/parts.py").write_text("GAIN = 3")
-    found = baselines.discover(folder)["guest"]
+    found = discovery.discover(folder)["guest"]
     module = build.load_model_module(found)
     assert module.M.gain == 3
     assert build.load_model_module(found) is module
@@ -184,7 +184,7 @@ def test_files_of_the_folder_can_be_imported_relatively_and_edits_are_seen(tmp_p
 def test_what_the_harness_builds_leaves_the_generators_alone(tmp_path):
     import numpy as np
 
-    found = baselines.discover(guest(tmp_path, "def build(p, s):\n    np.random.seed(0)\n    return Line(p)"))["guest"]
+    found = discovery.discover(guest(tmp_path, "def build(p, s):\n    np.random.seed(0)\n    return Line(p)"))["guest"]
     subject = check.Subject(found.methods["guest"])
     torch.manual_seed(5)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002

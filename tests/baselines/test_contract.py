@@ -7,9 +7,10 @@ from functools import cache
 
 import pytest
 
-from kanbench import baselines, check, paths
+from kanbench.base import paths
+from kanbench.baselines import check, discovery
 
-METHODS = {method.name: method for found in baselines.discover().values() for method in found.methods.values()}
+METHODS = {method.name: method for found in discovery.discover().values() for method in found.methods.values()}
 
 
 @cache

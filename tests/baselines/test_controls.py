@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from kanbench import baselines, build, seeds
-from kanbench.task import Problem
+from kanbench.base import seeds
+from kanbench.baselines import build, discovery
+from kanbench.tasks.task import Problem
 
 IMAGES = Problem("classification", inputs=784, outputs=10)
 SMALL = Problem("function_fitting", inputs=3, outputs=2)
@@ -15,8 +16,8 @@ SMALL = Problem("function_fitting", inputs=3, outputs=2)
 
 def made(name: str, problem: Problem, **overrides):
     """Return the module and a model of a method."""
-    method = baselines.discover()[name.partition("-")[0]].methods[name]
-    settings = baselines.resolve(method, problem.family, overrides)
+    method = discovery.discover()[name.partition("-")[0]].methods[name]
+    settings = discovery.resolve(method, problem.family, overrides)
     with seeds.seeded(0, "initialisation"):
         return build.load_model_module(method.baseline), build.build(method, settings, problem)
 

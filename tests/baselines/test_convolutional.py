@@ -5,17 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kanbench import baselines, build, config, measure, plan, seeds, task, taskinfo
-from kanbench.errors import InvalidInput
-from kanbench.task import Problem
+from kanbench.base import seeds
+from kanbench.base.errors import InvalidInput
+from kanbench.baselines import build, discovery
+from kanbench.measurement import measure
+from kanbench.study import config, plan
+from kanbench.tasks import task, taskinfo
+from kanbench.tasks.task import Problem
 
 COLOUR = Problem("classification", inputs=3 * 32 * 32, outputs=10, input_shape=(3, 32, 32))
 GREY = Problem("classification", inputs=64, outputs=10, input_shape=(1, 8, 8))
 
 
 def made(name: str, problem: Problem, device: str = "cpu", **overrides):
-    method = baselines.discover()[name.partition("-")[0]].methods[name]
-    settings = baselines.resolve(method, problem.family, overrides)
+    method = discovery.discover()[name.partition("-")[0]].methods[name]
+    settings = discovery.resolve(method, problem.family, overrides)
     with seeds.seeded(0, "initialisation"), torch.device(device):
         return build.build(method, settings, problem)
 
@@ -64,7 +68,7 @@ def test_uniform_stages_give_every_basis_those_of_the_spline():
 
 
 def test_groups_tell_prompts_meta_learners_and_the_rest_apart():
-    method = baselines.discover()["meta_conv_kan"].methods["meta_conv_kan-bspline"]
+    method = discovery.discover()["meta_conv_kan"].methods["meta_conv_kan-bspline"]
     model = made(method.name, COLOUR, "meta", num_clusters=3)
     groups = build.parameter_groups(build.load_model_module(method.baseline), model, {})
     counts = measure.count_parameters(model, groups)["groups"]
@@ -101,8 +105,8 @@ def test_more_meta_learners_than_can_be_used_are_refused_in_the_plan(tiny, overr
 
 
 def test_one_meta_learner_a_layer_passes_the_limits():
-    method = baselines.discover()["meta_conv_kan"].methods["meta_conv_kan-bspline"]
-    settings = baselines.resolve(method, "classification", {"layers": 8, "num_clusters": "per_layer"})
+    method = discovery.discover()["meta_conv_kan"].methods["meta_conv_kan-bspline"]
+    settings = discovery.resolve(method, "classification", {"layers": 8, "num_clusters": "per_layer"})
     assert made(method.name, GREY, **settings).clusters == list(range(8))
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kanbench import baselines, paths
-from kanbench.errors import InvalidInput
+from kanbench.base import paths
+from kanbench.base.errors import InvalidInput
+from kanbench.baselines import discovery
 
 GOOD = {
     "label": "Good",
@@ -49,7 +50,7 @@ def write(folder: Path, content, name: str = "good", model: bool = True) -> Path
 
 def refusal(folder: Path) -> InvalidInput:
     with pytest.raises(InvalidInput) as caught:
-        baselines.discover(folder)
+        discovery.discover(folder)
     return caught.value
 
 
@@ -59,7 +60,7 @@ def refused(folder: Path, content, **options) -> dict[str, object]:
 
 
 def test_the_suite_has_its_baselines_and_methods():
-    found = baselines.discover()
+    found = discovery.discover()
     assert set(found) >= {"mlp", "affine", "pykan", "efficient_kan", "metakan", "metakan_released", "tiled_kan"}
     assert list(found) == sorted(found)
     assert not any(name.startswith("_") for name in found)
@@ -69,7 +70,7 @@ def test_the_suite_has_its_baselines_and_methods():
 
 
 def test_a_variant_is_a_method_of_its_own(tmp_path, good):
-    found = baselines.discover(write(tmp_path, good))["good"]
+    found = discovery.discover(write(tmp_path, good))["good"]
     assert list(found.methods) == ["good-one", "good-two"]
     method = found.methods["good-two"]
     assert (method.baseline, method.variant, method.label) == (found, "two", "Two")
@@ -82,7 +83,7 @@ def test_a_variant_is_a_method_of_its_own(tmp_path, good):
 
 def test_a_baseline_without_variants_is_one_method(tmp_path, good):
     del good["variants"]
-    assert list(baselines.discover(write(tmp_path, good))["good"].methods) == ["good"]
+    assert list(discovery.discover(write(tmp_path, good))["good"].methods) == ["good"]
 
 
 def test_folders_that_are_no_baselines_are_passed_over(tmp_path, good):
@@ -91,16 +92,16 @@ def test_folders_that_are_no_baselines_are_passed_over(tmp_path, good):
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "notes").mkdir()
     (tmp_path / "README.md").write_text("")
-    assert list(baselines.discover(tmp_path)) == ["good"]
-    assert baselines.discover(tmp_path / "absent") == {}
+    assert list(discovery.discover(tmp_path)) == ["good"]
+    assert discovery.discover(tmp_path / "absent") == {}
 
 
 def test_an_edited_description_is_read_again(tmp_path, good):
     write(tmp_path, good)
-    first = baselines.discover(tmp_path)["good"]
-    assert baselines.discover(tmp_path)["good"] is first
+    first = discovery.discover(tmp_path)["good"]
+    assert discovery.discover(tmp_path)["good"] is first
     (tmp_path / "good/baseline.yaml").write_text(yaml.safe_dump({**good, "label": "Longer name"}))
-    assert baselines.discover(tmp_path)["good"].label == "Longer name"
+    assert discovery.discover(tmp_path)["good"].label == "Longer name"
 
 
 def test_misspelt_keys_name_the_nearest_one(tmp_path, good):
@@ -243,25 +244,25 @@ def test_all_problems_of_all_folders_come_together(tmp_path, good):
 
 
 def test_settings_resolve_from_default_over_variant_and_family_to_override(tmp_path, good):
-    method = baselines.discover(write(tmp_path, good))["good"].methods["good-two"]
-    assert baselines.resolve(method, "classification", {})["hidden_width"] == 8
-    assert baselines.resolve(method, "function_fitting", {})["hidden_width"] == 3
-    resolved = baselines.resolve(method, "function_fitting", {"hidden_width": 6, "kind": "a", "grid_size": 5})
+    method = discovery.discover(write(tmp_path, good))["good"].methods["good-two"]
+    assert discovery.resolve(method, "classification", {})["hidden_width"] == 8
+    assert discovery.resolve(method, "function_fitting", {})["hidden_width"] == 3
+    resolved = discovery.resolve(method, "function_fitting", {"hidden_width": 6, "kind": "a", "grid_size": 5})
     assert resolved == {"hidden_width": 6, "depth": 1, "rate": 0.5, "kind": "a"}, (
         "an axis that does not apply is dropped"
     )
 
 
 def test_equal_numbers_resolve_to_equal_settings(tmp_path, good):
-    method = baselines.discover(write(tmp_path, good))["good"].methods["good-one"]
-    resolved = baselines.resolve(method, "classification", {"rate": 1, "depth": 2.0})
+    method = discovery.discover(write(tmp_path, good))["good"].methods["good-one"]
+    resolved = discovery.resolve(method, "classification", {"rate": 1, "depth": 2.0})
     assert (repr(resolved["rate"]), repr(resolved["depth"])) == ("1.0", "2")
 
 
 def test_unknown_and_bad_overrides_are_refused_together(tmp_path, good):
-    method = baselines.discover(write(tmp_path, good))["good"].methods["good-one"]
+    method = discovery.discover(write(tmp_path, good))["good"].methods["good-one"]
     with pytest.raises(InvalidInput) as caught:
-        baselines.resolve(method, "classification", {"knd": "a", "kind": "c", "depth": 1.5})
+        discovery.resolve(method, "classification", {"knd": "a", "kind": "c", "depth": 1.5})
     found = {finding.key: finding.expected for finding in caught.value.findings}
     assert found == {
         "knd": "one of depth, hidden_width, kind, rate (did you mean 'kind'?)",
@@ -275,10 +276,10 @@ def test_a_limit_is_refused_where_it_applies(tmp_path, good):
         {"setting": "depth", "at_most": 2, "when": {"kind": "b"}, "reason": "two rows"},
         {"setting": "hidden_width", "at_most": "depth", "when": {"rate": 0.1}},
     ]
-    methods = baselines.discover(write(tmp_path, good))["good"].methods
-    assert baselines.resolve(methods["good-one"], "classification", {"depth": 3})["depth"] == 3
+    methods = discovery.discover(write(tmp_path, good))["good"].methods
+    assert discovery.resolve(methods["good-one"], "classification", {"depth": 3})["depth"] == 3
     with pytest.raises(InvalidInput) as caught:
-        baselines.resolve(methods["good-two"], "classification", {"depth": 3, "rate": 0.1})
+        discovery.resolve(methods["good-two"], "classification", {"depth": 3, "rate": 0.1})
     assert [(f.key, f.found, f.expected) for f in caught.value.findings] == [
         ("depth", "3", "at most 2 where kind is b (two rows)"),
         ("hidden_width", "8", "at most depth, which is 3 where rate is 0.1"),
@@ -286,28 +287,28 @@ def test_a_limit_is_refused_where_it_applies(tmp_path, good):
 
 
 def test_one_meta_learner_a_layer_can_be_asked_for():
-    method = baselines.discover()["metakan"].methods["metakan-relu"]
-    assert baselines.resolve(method, "classification", {"num_clusters": "per_layer"})["num_clusters"] == "per_layer"
+    method = discovery.discover()["metakan"].methods["metakan-relu"]
+    assert discovery.resolve(method, "classification", {"num_clusters": "per_layer"})["num_clusters"] == "per_layer"
     with pytest.raises(InvalidInput, match=r"per_layr"):
-        baselines.resolve(method, "classification", {"num_clusters": "per_layr"})
+        discovery.resolve(method, "classification", {"num_clusters": "per_layr"})
 
 
 def test_code_files_are_the_folder_and_the_python_files_of_the_sources():
-    found = baselines.discover()
-    names = [paths.relative(path) for path in baselines.code_files(found["metakan"])]
+    found = discovery.discover()
+    names = [paths.relative(path) for path in discovery.code_files(found["metakan"])]
     assert names == sorted(names)
     assert {"baselines/metakan/baseline.yaml", "baselines/metakan/model.py", "metakan/__init__.py"} <= set(names)
     assert not any("__pycache__" in name or name.endswith(".pyc") for name in names)
-    mlp = [paths.relative(path) for path in baselines.code_files(found["mlp"])]
+    mlp = [paths.relative(path) for path in discovery.code_files(found["mlp"])]
     assert mlp == ["baselines/mlp/baseline.yaml", "baselines/mlp/model.py"]
 
 
 def test_limits_between_settings_hold_and_name_settings(tmp_path, good):
     good["limits"] = [{"setting": "hidden_width", "at_most": "depth", "plus": 2}]
-    method = baselines.discover(write(tmp_path / "first", good))["good"].methods["good-one"]
-    assert baselines.resolve(method, "classification", {"depth": 6})["hidden_width"] == 8
+    method = discovery.discover(write(tmp_path / "first", good))["good"].methods["good-one"]
+    assert discovery.resolve(method, "classification", {"depth": 6})["hidden_width"] == 8
     with pytest.raises(InvalidInput) as caught:
-        baselines.resolve(method, "classification", {"depth": 5})
+        discovery.resolve(method, "classification", {"depth": 5})
     (finding,) = caught.value.findings
     assert (finding.key, finding.found, finding.expected) == ("hidden_width", "8", "at most depth + 2, which is 7")
     good["limits"].append({"setting": "hidden_wide", "at_most": "depth", "when": {"knd": "b"}})
@@ -319,7 +320,7 @@ def test_limits_between_settings_hold_and_name_settings(tmp_path, good):
 def test_a_search_space_may_vary_the_learning_rate_of_a_declared_group(tmp_path, good):
     good["groups"] = ["gates"]
     good["search_space"] = {"gates.learning_rate": {"low": 0.001, "high": 0.1}}
-    found = baselines.discover(write(tmp_path / "first", good))["good"]
+    found = discovery.discover(write(tmp_path / "first", good))["good"]
     assert found.search_space == good["search_space"]
     good["search_space"] = {"gate.learning_rate": {"low": 0.001, "high": 0.1}}
     finding = refused(tmp_path / "second", good)["search_space.gate.learning_rate"]

@@ -11,14 +11,17 @@ import pytest
 import torch
 from scipy.interpolate import BSpline
 
-from kanbench import baselines, build, check, config, measure, plan, train
-from kanbench.task import Problem
+from kanbench.baselines import build, check, discovery
+from kanbench.measurement import measure
+from kanbench.study import config, plan
+from kanbench.tasks.task import Problem
+from kanbench.training import train
 from metakan import MetaKAN, to_efficient_kan
 
-METHOD = baselines.discover()["efficient_kan"].methods["efficient_kan"]
+METHOD = discovery.discover()["efficient_kan"].methods["efficient_kan"]
 MODULE = build.load_model_module(METHOD.baseline)
 SHAPES = [(5, 3, (-1.0, 1.0)), (8, 2, (0.0, 3.0)), (3, 1, (-2.0, 1.0))]
-STAND_IN = Path(__file__).resolve().parents[1] / "data/efficient_kan_stand_in.py"
+STAND_IN = Path(__file__).resolve().parents[1] / "stand_ins/efficient_kan_stand_in.py"
 
 
 def network(width, grid_size, order, grid_range, seed=0) -> torch.nn.Module:
@@ -76,7 +79,7 @@ def test_the_basis_is_that_of_scipy_and_sums_to_one_on_the_grid(shape):
 
 
 def test_counts_are_those_of_upstream():
-    settings = baselines.resolve(METHOD, "classification", {"hidden_width": 32, "depth": 1})
+    settings = discovery.resolve(METHOD, "classification", {"hidden_width": 32, "depth": 1})
     model = build.build(METHOD, settings, Problem("classification", inputs=784, outputs=10))
     counts = measure.count_parameters(model, [])
     assert (counts["trainable"], counts["total"], counts["buffers"]) == (254_080, 254_080, (784 + 32) * 12)
@@ -107,7 +110,7 @@ def test_memory_is_that_of_the_recursion():
 
 
 def test_the_record_names_the_implementation():
-    settings = baselines.resolve(METHOD, "function_fitting", {})
+    settings = discovery.resolve(METHOD, "function_fitting", {})
     model = build.build(METHOD, settings, Problem("function_fitting", inputs=2, outputs=1))
     found = MODULE.describe(model)["implementation"]
     assert found == (
@@ -147,7 +150,7 @@ def upstream(tmp_path, monkeypatch):
 
 
 def test_an_importable_package_runs_with_the_settings_of_the_baseline(upstream):
-    settings = baselines.resolve(METHOD, "classification", {"hidden_width": 32, "depth": 1, "noise_scale": 0.3})
+    settings = discovery.resolve(METHOD, "classification", {"hidden_width": 32, "depth": 1, "noise_scale": 0.3})
     model = build.build(METHOD, settings, Problem("classification", inputs=784, outputs=10))
     assert isinstance(model[1], upstream.KAN)
     assert measure.count_parameters(model, [])["trainable"] == 254_080

@@ -12,8 +12,10 @@ from scipy.special import eval_chebyt, eval_legendre
 from sklearn.datasets import load_digits
 from torch import nn
 
-from kanbench import baselines, build, measure, seeds
-from kanbench.task import Problem
+from kanbench.base import seeds
+from kanbench.baselines import build, discovery
+from kanbench.measurement import measure
+from kanbench.tasks.task import Problem
 
 IMAGES = Problem("classification", inputs=784, outputs=10)
 SMALL = Problem("classification", inputs=6, outputs=3)
@@ -22,8 +24,8 @@ COORDINATES = Problem("function_fitting", inputs=2, outputs=1)
 
 def made(name: str, problem: Problem, seed: int = 0, **overrides):
     """Return the module and a model of a method in double precision, its constants as well."""
-    method = baselines.discover()[name.partition("-")[0]].methods[name]
-    settings = baselines.resolve(method, problem.family, overrides)
+    method = discovery.discover()[name.partition("-")[0]].methods[name]
+    settings = discovery.resolve(method, problem.family, overrides)
     with seeds.seeded(seed, "initialisation"):
         module, model = build.load_model_module(method.baseline), build.build(method, settings, problem).double()
     for part in model.modules():

@@ -7,9 +7,13 @@ import copy
 import pytest
 import torch
 
-from kanbench import baselines, build, config, measure, plan, seeds, train
-from kanbench.errors import InvalidInput
-from kanbench.task import Problem
+from kanbench.base import seeds
+from kanbench.base.errors import InvalidInput
+from kanbench.baselines import build, discovery
+from kanbench.measurement import measure
+from kanbench.study import config, plan
+from kanbench.tasks.task import Problem
+from kanbench.training import train
 
 GREY = Problem("classification", inputs=64, outputs=10, input_shape=(1, 8, 8))
 FLAT = Problem("classification", inputs=64, outputs=10)
@@ -23,8 +27,8 @@ CASES = {
 
 def made(name: str, **overrides):
     problem, settings = CASES[name]
-    method = baselines.discover()[name.partition("-")[0]].methods[name]
-    resolved = baselines.resolve(method, problem.family, {**settings, **overrides})
+    method = discovery.discover()[name.partition("-")[0]].methods[name]
+    resolved = discovery.resolve(method, problem.family, {**settings, **overrides})
     with seeds.seeded(0, "initialisation"):
         return build.load_model_module(method.baseline), build.build(method, resolved, problem), resolved
 
@@ -55,9 +59,9 @@ def test_activations_group_the_layers_once_the_data_are_seen(name):
 )
 def test_the_oracle_finds_the_layers_of_a_dense_network_that_were_made_alike(name, dense):
     module, model, settings = made(name, clustering="coefficients", num_clusters=2)
-    method = baselines.discover()[dense.partition("-")[0]].methods[dense]
+    method = discovery.discover()[dense.partition("-")[0]].methods[dense]
     shared = {k: v for k, v in settings.items() if k in method.settings}
-    teacher = build.build(method, baselines.resolve(method, "classification", shared), CASES[name][0])
+    teacher = build.build(method, discovery.resolve(method, "classification", shared), CASES[name][0])
     state = teacher.state_dict()
     names = [key for key in state if key.endswith("edges.weight")]
     alike = [number % 2 for number in range(len(names))]

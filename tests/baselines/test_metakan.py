@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kanbench import baselines, build, measure, seeds
-from kanbench.task import Problem
+from kanbench.base import seeds
+from kanbench.baselines import build, discovery
+from kanbench.measurement import measure
+from kanbench.tasks.task import Problem
 
 IMAGES = Problem("classification", inputs=784, outputs=10)
 SMALL = Problem("function_fitting", inputs=3, outputs=2)
@@ -14,8 +16,8 @@ SMALL = Problem("function_fitting", inputs=3, outputs=2)
 
 def made(name: str, problem: Problem, **overrides):
     """Return the module and a model of a method."""
-    method = baselines.discover()[name.partition("-")[0]].methods[name]
-    settings = baselines.resolve(method, problem.family, overrides)
+    method = discovery.discover()[name.partition("-")[0]].methods[name]
+    settings = discovery.resolve(method, problem.family, overrides)
     with seeds.seeded(0, "initialisation"):
         return build.load_model_module(method.baseline), build.build(method, settings, problem)
 

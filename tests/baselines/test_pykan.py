@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from kanbench import baselines, build, check, measure
-from kanbench.task import Problem
+from kanbench.baselines import build, check, discovery
+from kanbench.measurement import measure
+from kanbench.tasks.task import Problem
 
 kan = pytest.importorskip("kan", reason="pykan is not installed")
-METHODS = baselines.discover()["pykan"].methods
+METHODS = discovery.discover()["pykan"].methods
 MODULE = build.load_model_module(METHODS["pykan-default"].baseline)
 PROBLEM = Problem("function_fitting", inputs=2, outputs=1)
 
 
 def model(name="pykan-fast", **overrides):
-    settings = baselines.resolve(METHODS[name], "function_fitting", {"hidden_width": 5, "depth": 1, **overrides})
+    settings = discovery.resolve(METHODS[name], "function_fitting", {"hidden_width": 5, "depth": 1, **overrides})
     return MODULE.build(PROBLEM, build.read_only(settings))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kanbench import baselines, check, scaffold
-from kanbench.errors import InvalidInput
+from kanbench.base.errors import InvalidInput
+from kanbench.baselines import check, discovery, scaffold
 
 
 def test_a_new_baseline_keeps_the_contract_as_it_is(tmp_path):
@@ -20,7 +20,7 @@ def test_a_new_baseline_keeps_the_contract_as_it_is(tmp_path):
 
 def test_the_name_is_filled_in(tmp_path):
     scaffold.new_baseline("my_kan", tmp_path)
-    found = baselines.discover(tmp_path)["my_kan"]
+    found = discovery.discover(tmp_path)["my_kan"]
     assert (found.label, found.cite["key"]) == ("my_kan", "my_kan")
     for file in found.path.iterdir():
         text = file.read_text()
@@ -34,7 +34,7 @@ def test_what_the_template_offers_in_comments_is_valid(tmp_path):
     commented = optional[len(required) : optional.index(example)]
     offered = "\n".join(line.removeprefix("# ") for line in commented.splitlines())
     file.write_text(required + offered + optional[optional.index(example) :])
-    found = baselines.discover(tmp_path)["my_kan"]
+    found = discovery.discover(tmp_path)["my_kan"]
     assert list(found.methods) == ["my_kan-smooth", "my_kan-saturating"]
     assert found.search_space["activation"] == ["silu", "tanh"]
     assert found.requires == ("some_package",)

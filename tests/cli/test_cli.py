@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from kanbench import cli, config, plan
-from kanbench.cli import main, parser
+from kanbench.cli import study as study_verbs
+from kanbench.cli.parser import main, parser
+from kanbench.study import config, plan
 
 VERBS = [
     "list",
@@ -82,7 +83,7 @@ def test_an_interrupted_command_says_that_it_resumes(monkeypatch, capsys):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.commands, "show", interrupted)
+    monkeypatch.setattr(study_verbs, "show", interrupted)
     assert main(["list"]) == 130
     assert "resumes" in capsys.readouterr().err
 
@@ -95,7 +96,7 @@ def study(tiny, tmp_path, monkeypatch):
     planned = plan.expand(config.from_content(tiny, "tiny.yaml"))
     monkeypatch.chdir(tmp_path)
     planned.write()
-    monkeypatch.setattr(cli.commands, "paths", SimpleNamespace(root=lambda: tmp_path))
+    monkeypatch.setattr(study_verbs, "paths", SimpleNamespace(root=lambda: tmp_path))
     return tmp_path / planned.folder, file, {run.name: run.spec for run in planned.runs.values()}
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from kanbench import augment, datasets, seeds, task, taskinfo
-from kanbench.tasks import images
-from kanbench.torchvision_compat import import_functional
+from kanbench.base import seeds
+from kanbench.data import augment, datasets
+from kanbench.data.torchvision_compat import import_functional
+from kanbench.tasks import images, task, taskinfo
 
 COUNT, HEIGHT, WIDTH = 6, 9, 12
 TOLERANCE = {"atol": 2e-5, "rtol": 0}

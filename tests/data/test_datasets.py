@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from kanbench import datasets, task, taskinfo
-from kanbench import pictures as picture_files
-from kanbench.errors import MissingData
+from kanbench.base.errors import MissingData
+from kanbench.data import datasets
+from kanbench.data import pictures as picture_files
+from kanbench.tasks import task, taskinfo
 
 
 @pytest.fixture(autouse=True)

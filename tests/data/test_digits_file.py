@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from kanbench import datasets
+from kanbench.data import datasets
 
 
 def test_the_file_holds_what_scikit_learn_returns():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kanbench import record
+from kanbench.records import record
 
 SEEDS = 8
 WIDTHS = {1: [0] * 8, 2: [0, 0, 0, 0, 0, 0, 1, 1], 3: [0, 0, 0, 0, 1, 1, 2, 2]}

@@ -1,6 +1,6 @@
-"""Writes tests/data/records.jsonl: an invented record set with the shape, the sizes and the mishaps of a real one.
+"""Writes tests/invented/records.jsonl: an invented record set with the shape, the sizes and the mishaps of a real one.
 
-Run `python tests/rendering/make_records.py` after a change here. The numbers follow no measurement.
+Run `python tests/invented/make_records.py` after a change here. The numbers follow no measurement.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kanbench.spec import run_name
+from kanbench.base.spec import run_name
 
-FILE = Path(__file__).resolve().parents[1] / "data" / "records.jsonl"
+FILE = Path(__file__).with_name("records.jsonl")
 INPUTS = {
     "product": 2,
     "I.6.20a": 1,

@@ -1,7 +1,7 @@
 """An invented record set of the paper's sweeps: convolutions, meta-learners, sizes, learning rates, configurations.
 
 It is computed, not stored: `records()` gives the same records at every call, and none of the numbers is a measurement.
-`python tests/rendering/paper_records.py FOLDER` writes them, with those of `make_records`, to be rendered.
+`python tests/invented/paper_records.py FOLDER` writes them, with those of `make_records`, to be rendered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import make_records
 import numpy as np
 
-from kanbench.spec import run_name
+from kanbench.base.spec import run_name
 
 BASES = {"bspline": 1.0, "rbf": 0.8, "legendre": 0.9, "gram": 0.7, "chebyshev": 1.1}
 CHANCE = 0.9

@@ -7,7 +7,7 @@ import copy
 from make_records import record as made_record
 from make_records import settings_of, spec_of
 
-from kanbench import record
+from kanbench.records import record
 
 TARGETS = {"I.14.3": "product", "I.18.4": "quotient", "I.18.16": "trigonometric"}
 SOURCES = ("product", "quotient")

@@ -11,14 +11,16 @@ import paper_records
 import pytest
 import question_records
 
-from kanbench import frame as frames
+from kanbench.records import frame as frames
 
-RECORDS = Path(__file__).resolve().parents[1] / "data" / "records.jsonl"
+RECORDS = Path(__file__).with_name("records.jsonl")
 GOLDEN = RECORDS.parent / "golden"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/data/golden and print the difference")
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/invented/golden and print the difference"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +50,7 @@ def everything(committed):
 
 @pytest.fixture
 def golden(request):
-    """Compare a text with tests/data/golden/<name>, or rewrite that file."""
+    """Compare a text with tests/invented/golden/<name>, or rewrite that file."""
 
     def _compare(name: str, text: str) -> None:
         file = GOLDEN / name
@@ -61,7 +63,7 @@ def golden(request):
             file.write_text(text, encoding="utf-8")
             print(difference)
             return
-        hint = "where the change is meant: pytest tests/rendering --update-golden"
+        hint = "where the change is meant: pytest tests/pages --update-golden"
         assert not difference, f"{name} has changed; {hint}\n{difference[:2000]}"
 
     return _compare

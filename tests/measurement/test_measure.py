@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kanbench import measure
+from kanbench.measurement import measure
 
 MIB = 2**20
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kanbench import baselines, build, memory_model, profile
-from kanbench.task import Problem
+from kanbench.baselines import build, discovery
+from kanbench.measurement import memory_model
+from kanbench.tasks.task import Problem
+from kanbench.training import profile
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
-METHODS = {method.name: method for found in baselines.discover().values() for method in found.methods.values()}
+METHODS = {method.name: method for found in discovery.discover().values() for method in found.methods.values()}
 GIB = 2**30
 
 

@@ -12,13 +12,13 @@ import torch
 from scipy.interpolate import BSpline
 
 import metakan
-from kanbench import baselines, build
-from kanbench.task import Problem
+from kanbench.baselines import build, discovery
+from kanbench.tasks.task import Problem
 from metakan import KAN, KANLinear, MetaKAN, MetaKANLinear, to_efficient_kan, to_pykan
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 GRIDS = [(5, 3, (-1.0, 1.0)), (8, 2, (0.0, 3.0)), (3, 1, (-2.0, 0.5)), (1, 4, (-1.0, 1.0))]
-EFFICIENT = build.load_model_module(baselines.discover()["efficient_kan"].methods["efficient_kan"].baseline)
+EFFICIENT = build.load_model_module(discovery.discover()["efficient_kan"].methods["efficient_kan"].baseline)
 
 
 def trained(kind, width, dtype, grid=GRIDS[0], **options):
@@ -192,8 +192,8 @@ def test_pykan_prunes_the_export_and_finds_the_formula(kan, dtype):
 
 @pytest.mark.parametrize("name", ["metakan-relu", "tiled_kan"])
 def test_the_baselines_offer_the_export(kan, name):
-    method = baselines.discover()[name.partition("-")[0]].methods[name]
-    settings = baselines.resolve(method, "function_fitting", {"hidden_width": 4, "depth": 1})
+    method = discovery.discover()[name.partition("-")[0]].methods[name]
+    settings = discovery.resolve(method, "function_fitting", {"hidden_width": 4, "depth": 1})
     model = build.build(method, settings, Problem("function_fitting", inputs=3, outputs=2))
     x = torch.rand(8, 3) * 2 - 1
     close(build.load_model_module(method.baseline).to_pykan(model)(x), model(x))

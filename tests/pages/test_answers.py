@@ -8,8 +8,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from kanbench import answers, recipes
-from kanbench.claims import Outcome
+from kanbench.pages import answers, recipes
+from kanbench.verdicts.claims import Outcome
 
 HELD = Outcome(
     id="a",
@@ -115,7 +115,7 @@ def test_a_row_follows_its_verdict_and_names_its_evidence():
 
 def test_an_answer_is_rendered_again_when_a_claim_changes():
     found = recipes.discover()
-    for name in ("paper_figures/claims.yaml", "answers.py", "claims.py", "symbolic/runs.py"):
+    for name in ("paper_figures/claims.yaml", "answers.py", "claims.py", "records/symbolic_runs.py"):
         assert any(file.endswith(name) for file in found["answer_symbolic"].code_files)
-    assert "workflow/kanbench/symbolic/runs.py" in found["table_symbolic"].code_files
+    assert "workflow/kanbench/records/symbolic_runs.py" in found["table_symbolic"].code_files
     assert "paper_figures/claims.yaml" not in found["summary"].code_files

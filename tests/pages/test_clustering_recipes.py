@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from grouping_records import BLOCKS, DISTANCES, DRAWS, SEEDS, WIDTHS
 
-from kanbench import answers, claims, partitions, recipes
-from kanbench import frame as frames
+from kanbench.pages import answers, recipes
+from kanbench.records import frame as frames
+from kanbench.statistics import partitions
+from kanbench.verdicts import claims
 
 
 @pytest.fixture
@@ -114,5 +116,6 @@ def test_without_grouped_runs_there_is_nothing_to_show(grouped):
     dense = frames.to_frame([run for run in grouped if run["spec"]["method"]["name"] == "conv_kan-bspline"])
     for name in ("clustering_accuracy", "table_clustering", "layer_distances", "answer_clustering"):
         assert recipe(name).data(dense).empty
-    outcomes = claims.evaluate([claim for claim in claims.load() if claim.get("family") == "clustering"], dense)
+    declared = claims.load(recipes.claims_file())
+    outcomes = claims.evaluate([claim for claim in declared if claim.get("family") == "clustering"], dense)
     assert {outcome.verdict for outcome in outcomes} == {"no records"}

@@ -9,9 +9,10 @@ import sys
 import pytest
 from conftest import RECORDS
 
-from kanbench import frame as frames
-from kanbench import paths, recipes, render, style, table
-from kanbench.errors import InvalidInput
+from kanbench.base import paths
+from kanbench.base.errors import InvalidInput
+from kanbench.pages import recipes, render, style, table
+from kanbench.records import frame as frames
 
 WITHOUT_LEGEND = (
     "step_time",
@@ -185,7 +186,8 @@ def test_colours_are_distinct_stable_and_independent_of_the_order():
 
 def test_rendering_imports_no_torch(tmp_path):
     code = (
-        "import sys; from kanbench import render, report, claims, recipes, collect\n"
+        "import sys; from kanbench.pages import render, report, recipes; from kanbench.verdicts import claims\n"
+        "from kanbench.records import collect\n"
         f"render.render('step_time', {str(RECORDS)!r}, {str(tmp_path)!r})\n"
         f"render.render('summary', {str(RECORDS)!r}, {str(tmp_path)!r})\n"
         f"render.render_claims({str(RECORDS)!r}, {str(tmp_path)!r})\n"

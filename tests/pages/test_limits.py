@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import question_records
 
-from kanbench import answers, recipes
-from kanbench import frame as frames
+from kanbench.pages import answers, recipes
+from kanbench.records import frame as frames
 
 
 def recipe(name: str):

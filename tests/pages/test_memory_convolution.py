@@ -7,8 +7,9 @@ import math
 
 import pytest
 
-from kanbench import claims, recipes
-from kanbench import frame as frames
+from kanbench.pages import recipes
+from kanbench.records import frame as frames
+from kanbench.verdicts import claims
 
 PEAKS = {("cnn-plain", None): 10, ("meta_conv_kan-bspline", "auto"): 12, ("meta_conv_kan-bspline", "materialized"): 60}
 IMAGES = {"channels": 3, "image_size": 32, "outputs": 10, "batch_size": 64}
@@ -58,5 +59,6 @@ def test_the_claim_compares_both_modes_of_the_deep_network(steps, auto, verdict)
         settings = record["spec"]["method"]["settings"]
         if settings.get("mode") == "auto":
             record["memory"]["simulated_peak_bytes"] = auto * settings["layers"] * 2**18
-    outcomes = {outcome.id: outcome for outcome in claims.evaluate(claims.load(), frames.to_frame(steps))}
+    declared = claims.load(recipes.claims_file())
+    outcomes = {outcome.id: outcome for outcome in claims.evaluate(declared, frames.to_frame(steps))}
     assert outcomes["memory-convolution"].verdict == verdict

@@ -7,8 +7,8 @@ import math
 import pandas as pd
 import pytest
 
-from kanbench import frame as frames
-from kanbench import recipes, render, style
+from kanbench.pages import recipes, render, style
+from kanbench.records import frame as frames
 
 RECIPES = ("memory_against_edges", "memory_predicted", "memory_ratios", "break_even_size")
 SIZE = {"inputs": 100, "outputs": 10, "batch_size": 128}

@@ -10,8 +10,10 @@ import pandas as pd
 import paper_records
 import pytest
 
-from kanbench import claims, comparison, criteria, published, recipes, render, stats, style
-from kanbench import frame as frames
+from kanbench.pages import published, recipes, render, style
+from kanbench.records import frame as frames
+from kanbench.statistics import stats
+from kanbench.verdicts import claims, comparison, criteria
 
 
 def shown(name, frame):
@@ -139,7 +141,7 @@ def test_configurations_stand_beside_each_other(everything):
 
 
 def outcome(claim_id, frame):
-    return next(o for o in claims.evaluate(claims.load(), frame) if o.id == claim_id)
+    return next(o for o in claims.evaluate(claims.load(recipes.claims_file()), frame) if o.id == claim_id)
 
 
 def test_learning_rates_out_of_balance_are_worse_once_there_are_seeds_enough(everything):
@@ -175,9 +177,11 @@ def test_every_recipe_renders_from_the_whole_set(tmp_path, committed):
 def test_a_recipe_is_stale_when_what_it_compares_with_changes():
     found = recipes.discover()
     files = found["table3_convolution"].code_files
-    assert {"paper_figures/published.csv", "workflow/kanbench/comparison.py", "workflow/kanbench/power.py"} <= set(
-        files
-    )
+    assert {
+        "paper_figures/published.csv",
+        "workflow/kanbench/verdicts/comparison.py",
+        "workflow/kanbench/statistics/power.py",
+    } <= set(files)
     assert "paper_figures/published.csv" not in found["step_time"].code_files
 
 

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from kanbench import paths, recipes
-from kanbench.errors import InvalidInput
+from kanbench.base import paths
+from kanbench.base.errors import InvalidInput
+from kanbench.pages import recipes
 
 GOOD = '''"""A title.
 
@@ -78,9 +79,8 @@ def test_every_mistake_of_every_file_is_named_at_once(tmp_path):
 
 
 def test_discovery_imports_nothing_heavy():
-    code = (
-        "import sys; from kanbench import recipes as r; r.discover(); print({'pandas', 'matplotlib'} & {*sys.modules})"
-    )
+    code = "import sys; from kanbench.pages import recipes as r; r.discover()\n"
+    code += "print({'pandas', 'matplotlib'} & {*sys.modules})"
     environment = {"PYTHONPATH": str(paths.root() / "workflow"), "PATH": ""}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=paths.root()

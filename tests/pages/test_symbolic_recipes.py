@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from question_records import NOTHING, alike, symbolic, worse
 
-from kanbench import frame as frames
-from kanbench import recipes, render
-from kanbench.symbolic import runs
+from kanbench.pages import recipes, render
+from kanbench.records import frame as frames
+from kanbench.records import symbolic_runs as runs
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import re
 import pandas as pd
 import paper_records
 import pytest
-from conftest import RECORDS
+from record_fixtures import RECORDS
 
-from kanbench import frame as frames
-from kanbench import recipes, render, style, table
-from kanbench.table import Cell, Table
+from kanbench.pages import recipes, render, style, table
+from kanbench.pages.table import Cell, Table
+from kanbench.records import frame as frames
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import pytest
 import question_records
 from question_records import SEEDS, SOURCES, TARGETS
 
-from kanbench import answers, claims, recipes
-from kanbench import frame as frames
+from kanbench.pages import answers, recipes
+from kanbench.records import frame as frames
+from kanbench.verdicts import claims
 
 
 @pytest.fixture
@@ -75,5 +76,6 @@ def test_without_transfer_runs_there_is_nothing_to_show(transfer):
     scratch = frames.to_frame([run for run in transfer if "source" not in run["spec"]])
     for name in ("meta_transfer", "table_meta_transfer", "answer_transfer"):
         assert recipe(name).data(scratch).empty
-    outcomes = claims.evaluate([claim for claim in claims.load() if claim.get("family") == "transfer"], scratch)
+    declared = claims.load(recipes.claims_file())
+    outcomes = claims.evaluate([claim for claim in declared if claim.get("family") == "transfer"], scratch)
     assert {outcome.verdict for outcome in outcomes} == {"no records"}

@@ -13,7 +13,8 @@ import time
 import psutil
 import pytest
 
-from kanbench import client, record, server
+from kanbench.process import client, server
+from kanbench.records import record
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,8 +9,9 @@ import math
 
 import pytest
 
-from kanbench import PROTOCOL, collect, record
-from kanbench.errors import InvalidInput
+from kanbench import PROTOCOL
+from kanbench.base.errors import InvalidInput
+from kanbench.records import collect, record
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import math
 
 import make_records
 import pytest
-from conftest import RECORDS
+from record_fixtures import RECORDS
 
-from kanbench import frame as frames
-from kanbench import schema
-from kanbench.errors import InvalidInput, MissingData
+from kanbench.base import schema
+from kanbench.base.errors import InvalidInput, MissingData
+from kanbench.records import frame as frames
 
 
 def test_the_committed_record_set_is_what_the_script_makes():

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from kanbench import frame as frames
-from kanbench import power, stats
+from kanbench.records import frame as frames
+from kanbench.statistics import power, stats
 
 
 def rows(*entries, method="a", **more):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from kanbench import analyses, choice, config, paths, plan
+from kanbench.base import paths
+from kanbench.study import choice, config, plan
+from kanbench.training import analyses
 
 RATE = choice.Question("E11", ("training.rate",), ("metrics.validation",))
 SIMPLE = choice.Question("E12", ("training.rate",), ("metrics.validation",), ("metrics.operations",))

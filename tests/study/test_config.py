@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kanbench import config, paths, plan
-from kanbench.errors import InvalidInput
+from kanbench.base import paths
+from kanbench.base.errors import InvalidInput
+from kanbench.study import config, plan
 
 
 def refused(content) -> str:

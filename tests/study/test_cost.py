@@ -10,7 +10,11 @@ import sys
 
 import pytest
 
-from kanbench import cli, config, cost, cost_memory, paths, plan, profile, taskinfo
+from kanbench.base import paths
+from kanbench.cli.parser import main
+from kanbench.study import config, cost, cost_memory, plan
+from kanbench.tasks import taskinfo
+from kanbench.training import profile
 
 SMOKE = paths.root() / "workflow/config/smoke.yaml"
 
@@ -185,7 +189,7 @@ def test_memory_without_a_closed_form_is_scaled_from_records(tiny):
 
 def test_the_verb_prints_experiments_their_total_and_what_it_rests_on(capsys, smoke, tmp_path):
     (tmp_path / "records.jsonl").write_text("")
-    assert cli.main(["plan", "--cost", "--configfile", str(SMOKE), "--records", str(tmp_path)]) == 0
+    assert main(["plan", "--cost", "--configfile", str(SMOKE), "--records", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     last = 1 + len(smoke.study.experiments)
     assert [line.split()[0] for line in lines[1 : last + 1]] == [*smoke.study.experiments, "total"]
@@ -195,7 +199,7 @@ def test_the_verb_prints_experiments_their_total_and_what_it_rests_on(capsys, sm
 
 
 def test_every_task_has_a_size_and_no_torch_is_needed():
-    code = "import sys; from kanbench import cost; print('torch' in sys.modules)"
+    code = "import sys; from kanbench.study import cost; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     for name, info in taskinfo.discover().items():

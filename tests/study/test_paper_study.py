@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kanbench import config, frame, paths, plan, taskinfo
+from kanbench.base import paths
+from kanbench.records import frame
+from kanbench.study import config, plan
+from kanbench.tasks import taskinfo
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from kanbench import config, paths, plan, together
-from kanbench.errors import InvalidInput
-from kanbench.spec import canonical, run_name
+from kanbench.base import paths
+from kanbench.base.errors import InvalidInput
+from kanbench.base.spec import canonical, run_name
+from kanbench.study import config, plan, together
 
 
 def expand(content) -> plan.Plan:
@@ -76,15 +77,17 @@ def test_code_of_a_run_is_its_baseline_its_task_and_the_loop(tiny):
     planned = expand(tiny)
     name = next(name for name, run in planned.runs.items() if run.spec["method"]["name"] == "mlp")
     files = planned.code(name)
-    assert {"baselines/mlp/model.py", "baselines/mlp/baseline.yaml", "workflow/kanbench/loop.py"} <= set(files)
+    assert {"baselines/mlp/model.py", "baselines/mlp/baseline.yaml", "workflow/kanbench/training/loop.py"} <= set(files)
     assert not any("affine" in file or "report" in file or "metakan" in file for file in files)
     assert all((paths.root() / file).is_file() for file in files)
 
 
 def test_what_the_snakefile_imports_leaves_torch_alone():
     code = (
-        "import sys; from kanbench import cli, config, plan, recipes, resume, collect, status, claims, render, report;"
-        "plan.expand(config.load()); print([m for m in ('torch', 'seaborn', 'sklearn') if m in sys.modules])"
+        "import sys; from kanbench.cli import parser; from kanbench.study import config, plan, resume, status;"
+        "from kanbench.pages import recipes, render, report; from kanbench.records import collect;"
+        "from kanbench.verdicts import claims; plan.expand(config.load());"
+        "print([m for m in ('torch', 'seaborn', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.root(), check=True)
     assert done.stdout.strip() == "[]"

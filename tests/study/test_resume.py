@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from kanbench import resume
+from kanbench.study import resume
 
 
 def lock(folder):

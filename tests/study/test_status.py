@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from kanbench import status
+from kanbench.study import status
 
 
 def study(folder, ages, waiting):

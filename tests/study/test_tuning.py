@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from kanbench import baselines, config, plan, tuning
+from kanbench.baselines import discovery
+from kanbench.study import config, plan, tuning
 
 
 @pytest.fixture
 def methods():
-    return {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
+    return {m.name: m for b in discovery.discover().values() for m in b.methods.values()}
 
 
 def test_draws_stay_inside_the_declared_space(methods):

@@ -9,8 +9,7 @@ import pytest
 import sympy
 import torch
 
-from kanbench import task, taskinfo
-from kanbench.tasks import feynman
+from kanbench.tasks import feynman, task, taskinfo
 
 PUBLISHED_SAMPLES = 2000
 PUBLISHED = {  # mean and standard deviation of 2,000 labels of the released code; its I.16.6 is the wrong one

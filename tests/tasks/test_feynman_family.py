@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from kanbench import build, seeds, task, taskinfo, train
-from kanbench.baselines import discover
-from kanbench.errors import InvalidInput, Unavailable
-from kanbench.tasks import feynman, feynman_family
+from kanbench.base import seeds
+from kanbench.base.errors import InvalidInput, Unavailable
+from kanbench.baselines import build
+from kanbench.baselines.discovery import discover
+from kanbench.tasks import feynman, feynman_family, task, taskinfo
+from kanbench.training import train
 
 SMALL = {"train_samples": 40, "validation_samples": 20, "test_samples": 20}
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from kanbench import datasets, task, taskinfo
-from kanbench.errors import InvalidInput, MissingData
-from kanbench.tasks import images
+from kanbench.base.errors import InvalidInput, MissingData
+from kanbench.data import datasets
+from kanbench.tasks import images, task, taskinfo
 
 CPU = torch.device("cpu")
 

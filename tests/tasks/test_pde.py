@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from kanbench import seeds, task, taskinfo
-from kanbench.tasks import pde
+from kanbench.base import seeds
+from kanbench.tasks import pde, task, taskinfo
 
 FLOORS = {  # dimension: sum of the released coefficients, relative L2 of the best constant, affine and quadratic fit
     4: (3.14, 0.145, 0.060, 0.026),

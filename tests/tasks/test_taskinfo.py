@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from kanbench import taskinfo
-from kanbench.errors import InvalidInput
+from kanbench.base.errors import InvalidInput
+from kanbench.tasks import taskinfo
 
 
 def refusal(name, **settings):
@@ -95,6 +95,8 @@ def test_the_sets_of_formulas_have_their_sizes():
 
 
 def test_knowing_the_tasks_needs_no_torch():
-    code = "import sys; from kanbench import taskinfo; taskinfo.resolve('mnist', {}); print('torch' in sys.modules)"
+    code = (
+        "import sys; from kanbench.tasks import taskinfo; taskinfo.resolve('mnist', {}); print('torch' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

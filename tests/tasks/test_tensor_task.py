@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from kanbench import seeds, task, taskinfo
-from kanbench.task import Problem, TensorTask
+from kanbench.base import seeds
+from kanbench.tasks import task, taskinfo
 from kanbench.tasks.feynman import regression_metrics
 from kanbench.tasks.images import classification_metrics
+from kanbench.tasks.task import Problem, TensorTask
 
 
 def numbered(count: int) -> TensorTask:

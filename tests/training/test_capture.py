@@ -7,8 +7,10 @@ import copy
 import pytest
 import torch
 
-from kanbench import capture, config, ensemble, record, train
-from kanbench.errors import InvalidInput
+from kanbench.base.errors import InvalidInput
+from kanbench.records import record
+from kanbench.study import config
+from kanbench.training import capture, ensemble, train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from kanbench import analysis, build, seeds, taskinfo, train
-from kanbench import task as tasks
-from kanbench.analyses import prompt_axis, prompts, pruning
-from kanbench.baselines import discover
-from kanbench.tasks import edge_diversity
+from kanbench.base import seeds
+from kanbench.baselines import build
+from kanbench.baselines.discovery import discover
+from kanbench.tasks import edge_diversity, taskinfo
+from kanbench.tasks import task as tasks
+from kanbench.training import analysis, train
+from kanbench.training.analyses import prompt_axis, prompts, pruning
 
 SMALL = {"train_samples": 60, "validation_samples": 30, "test_samples": 30, "inputs": 2, "hidden": 2}
 
@@ -131,7 +133,8 @@ def test_the_target_is_the_network_that_it_says():
 
 
 def test_a_run_with_all_analyses_is_a_record(spec, tmp_path):
-    from kanbench import analyses, record
+    from kanbench.records import record
+    from kanbench.training import analyses
 
     method = discover()["metakan"].methods["metakan-relu"]
     spec["task"] = {"name": "edge_diversity", "settings": taskinfo.resolve("edge_diversity", SMALL)}

@@ -8,7 +8,11 @@ import json
 import pytest
 import torch
 
-from kanbench import baselines, cli, ensemble, record, taskinfo, train
+from kanbench.baselines import discovery
+from kanbench.cli.parser import main
+from kanbench.records import record
+from kanbench.tasks import taskinfo
+from kanbench.training import ensemble, train
 
 STEPS = 50
 SIZES = {"train_samples": 60, "validation_samples": 20, "test_samples": 20}
@@ -24,10 +28,10 @@ def one_thread():
 
 def of_method(spec, name, **training) -> dict:
     """The spec of a cell of 50 steps, each of them on the curve."""
-    method = next(m for b in baselines.discover().values() for m in b.methods.values() if m.name == name)
+    method = next(m for b in discovery.discover().values() for m in b.methods.values() if m.name == name)
     wished = {"hidden_width": 3, "depth": 1, "grid_size": 3}
     wished = {key: value for key, value in wished.items() if key in method.axes}
-    settings = baselines.resolve(method, "function_fitting", wished)
+    settings = discovery.resolve(method, "function_fitting", wished)
     spec = copy.deepcopy(spec)
     spec["method"] = {
         "name": name, "baseline": method.baseline.name, "variant": method.variant, "settings": settings,
@@ -153,9 +157,9 @@ def test_the_command_line_takes_several_specs(spec, tmp_path, capsys):
         for each, output in zip(specs, outputs, strict=True)
         for part in ("--spec", json.dumps(each), "--output", str(output))
     ]
-    assert cli.main(["train", *words]) == 0
+    assert main(["train", *words]) == 0
     assert [record.read(path)["spec"]["seed"] for path in outputs] == [0, 1]
     assert [record.read(path)["time"]["together"] for path in outputs] == [2, 2]
-    assert cli.main(["train", *words, "--exclusive"]) == 1
-    assert cli.main(["train", *words[:-2]]) == 1
+    assert main(["train", *words, "--exclusive"]) == 1
+    assert main(["train", *words[:-2]]) == 1
     assert "2 times --spec and 1 times --output" in capsys.readouterr().err

@@ -12,13 +12,14 @@ import pytest
 import sympy
 import torch
 
-from kanbench import seeds, task, taskinfo
-from kanbench.analysis import Skip
-from kanbench.build import contained_generators
-from kanbench.symbolic import extraction
+from kanbench.base import seeds
+from kanbench.baselines.build import contained_generators
+from kanbench.tasks import task, taskinfo
+from kanbench.training.analysis import Skip
+from kanbench.training.symbolic import extraction
 
 kan = pytest.importorskip("kan", reason="pykan is not installed")
-symbolic = pytest.importorskip("kanbench.analyses.symbolic")
+symbolic = pytest.importorskip("kanbench.training.analyses.symbolic")
 QUICK = {**symbolic.DEFAULTS, "sparsify_steps": 0, "refit_iterations": 20}
 
 

@@ -10,7 +10,7 @@ import pytest
 import sympy
 from sympy import Float, Rational, pi, sqrt
 
-from kanbench.symbolic import equivalence, formula
+from kanbench.training.symbolic import equivalence, formula
 
 x, y = sympy.symbols("x y", real=True)
 BOUNDS = np.array([[-1.0, 1.0], [0.5, 1.5]])

@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy.stats import energy_distance
 
-from kanbench import partitions, stats
-from kanbench.analyses import groupings
+from kanbench.statistics import partitions, stats
+from kanbench.training.analyses import groupings
 
 
 def test_the_distance_is_the_energy_distance():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kanbench import loop, schedules
+from kanbench.training import loop, schedules
 
 TRAINING = {
     "optimiser": "sgd",

@@ -11,9 +11,11 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from kanbench import artifact, config, plan, record, train
-from kanbench.errors import InvalidInput, MissingData
-from kanbench.spec import run_name
+from kanbench.base.errors import InvalidInput, MissingData
+from kanbench.base.spec import run_name
+from kanbench.records import record
+from kanbench.study import config, plan
+from kanbench.training import artifact, train
 
 
 @pytest.fixture
@@ -134,7 +136,7 @@ def test_settings_of_analyses_are_checked_in_the_plan(tiny):
     tiny["experiments"]["E1"]["analyses"] = ["edge_functions"]
     for run in expand(tiny).runs.values():
         assert run.spec["analyses"] == {"edge_functions": {"points": 101, "edges": 32}}
-        assert "workflow/kanbench/analyses/edge_functions.py" in expand(tiny).code(run.name)
+        assert "workflow/kanbench/training/analyses/edge_functions.py" in expand(tiny).code(run.name)
 
 
 @pytest.mark.slow

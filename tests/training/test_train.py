@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from kanbench import record, train
+from kanbench.records import record
+from kanbench.training import train
 
 
 @pytest.fixture(autouse=True)

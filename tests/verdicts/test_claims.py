@@ -8,13 +8,15 @@ import math
 import pytest
 import yaml
 
-from kanbench import claims
-from kanbench import frame as frames
-from kanbench.errors import InvalidInput
+from kanbench.base.errors import InvalidInput
+from kanbench.pages import recipes
+from kanbench.records import frame as frames
+from kanbench.verdicts import claims
 
 
 def evaluated(records) -> dict[str, claims.Outcome]:
-    return {outcome.id: outcome for outcome in claims.evaluate(claims.load(), frames.to_frame(records))}
+    declared = claims.load(recipes.claims_file())
+    return {outcome.id: outcome for outcome in claims.evaluate(declared, frames.to_frame(records))}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def outcomes(committed):
 
 
 def test_every_claim_of_the_file_has_an_outcome(outcomes):
-    declared = claims.load()
+    declared = claims.load(recipes.claims_file())
     assert list(outcomes) == [claim["id"] for claim in declared]
     assert len(declared) >= 15
     allowed = {"holds", "in part", "fails", "undecided", "no records"}

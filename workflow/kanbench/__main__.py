@@ -2,11 +2,11 @@
 
 import sys
 
-from kanbench.client import delegate
+from kanbench.process.client import delegate
 
 status = delegate(sys.argv[1:])
 if status is None:
-    from kanbench.cli import main
+    from kanbench.cli.parser import main
 
     status = main()
 sys.exit(status)

@@ -1,7 +1,9 @@
 from pathlib import Path
 
-from kanbench import config as studies
-from kanbench import plan, recipes, resume, server, together
+from kanbench.study import config as studies
+from kanbench.pages import recipes
+from kanbench.process import server
+from kanbench.study import plan, resume, together
 
 resume.release_stale_lock(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])

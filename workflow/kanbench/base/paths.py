@@ -19,7 +19,7 @@ def root() -> Path:
     for folder in (here, *here.parents):
         if (folder / "Snakefile").is_file() and (folder / "baselines").is_dir():
             return folder
-    return Path(__file__).resolve().parents[2]
+    return Path(__file__).resolve().parents[3]
 
 
 def relative(path: Path) -> str:

@@ -11,9 +11,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.base.errors import Finding, InvalidInput, nearest
 
-SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

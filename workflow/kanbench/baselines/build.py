@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from kanbench.baselines import MODEL, REST, Baseline, Method
-from kanbench.errors import KanbenchError, Unavailable
-from kanbench.task import Problem
+from kanbench.base.errors import KanbenchError, Unavailable
+from kanbench.baselines.discovery import MODEL, REST, Baseline, Method
+from kanbench.tasks.task import Problem
 
 GROUP_KEYS = ("name", "params", "lr_scale", "weight_decay")
 

@@ -19,10 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kanbench import baselines, build, measure, paths, seeds
-from kanbench.baselines import REST, Method
-from kanbench.errors import Unavailable
-from kanbench.task import Problem, evaluating
+from kanbench.base import paths, seeds
+from kanbench.base.errors import Unavailable
+from kanbench.baselines import build, discovery
+from kanbench.baselines.discovery import REST, Method
+from kanbench.measurement import measure
+from kanbench.tasks.task import Problem, evaluating
 
 BATCHES = (1, 2, 7)
 TOLERANCE = 1e-6
@@ -56,7 +58,7 @@ class Subject:
     def __init__(self, method: Method):
         self.method, self.example = method, method.baseline.example
         self.problem = Problem(**self.example["problem"])
-        self.settings = baselines.resolve(method, self.problem.family, self.example["settings"])
+        self.settings = discovery.resolve(method, self.problem.family, self.example["settings"])
 
     @cached_property
     def module(self) -> Any:
@@ -74,7 +76,7 @@ class Subject:
 
     def small(self, problem: Problem) -> nn.Module:
         """Return a small model for a problem that is not the example."""
-        return self._built(0, baselines.resolve(self.method, problem.family, SMALL), problem)
+        return self._built(0, discovery.resolve(self.method, problem.family, SMALL), problem)
 
     def _built(self, seed: int, settings: Mapping[str, Any], problem: Problem) -> nn.Module:
         with seeds.seeded(seed, "initialisation"):
@@ -336,7 +338,7 @@ def check_baseline(name: str, folder: Path | None = None) -> list[RuleResult]:
         name: Name of its folder.
         folder: Where that folder is; default `baselines/` of the suite.
     """
-    found, problems = baselines.read((folder or paths.root() / "baselines") / name)
+    found, problems = discovery.read((folder or paths.root() / "baselines") / name)
     if found is None:
         return [RuleResult(name, SCHEMA, False, str(problem)) for problem in problems]
     results = [RuleResult(name, SCHEMA, True, "")]

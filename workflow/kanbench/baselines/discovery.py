@@ -1,6 +1,6 @@
 """Finds the baselines: every folder of `baselines/` with a `baseline.yaml`. Nothing is registered anywhere.
 
-Reads descriptions only; `kanbench.build` imports the models.
+Reads descriptions only; `kanbench.baselines.build` imports the models.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from kanbench import paths, schema
-from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.base import paths, schema
+from kanbench.base.errors import Finding, InvalidInput, nearest
 
 DESCRIPTION, MODEL = "baseline.yaml", "model.py"
 NAME = re.compile(r"[a-z][a-z0-9_]*")

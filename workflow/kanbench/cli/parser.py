@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kanbench import commands
-from kanbench.errors import KanbenchError
+from kanbench.base.errors import KanbenchError
+from kanbench.cli import baselines, data, pages, records, run, study
 
 EPILOG = "Each verb has its own --help. The workflow calls the same verbs: `snakemake -np` prints their lines."
 
@@ -38,11 +38,11 @@ def _config(verb: argparse.ArgumentParser) -> None:
 
 
 def _inspect(verbs) -> None:
-    verb = _verb(verbs, "list", commands.show, "List what there is: methods, tasks, axes, recipes, studies.")
+    verb = _verb(verbs, "list", study.show, "List what there is: methods, tasks, axes, recipes, studies.")
     verb.add_argument(
         "what", nargs="?", choices=["methods", "tasks", "axes", "recipes", "studies", "all"], default="all"
     )
-    verb = _verb(verbs, "plan", commands.plan, "Check a study and print its runs, without running anything.")
+    verb = _verb(verbs, "plan", study.plan, "Check a study and print its runs, without running anything.")
     _config(verb)
     verb.add_argument("--json", action="store_true", help="print the specs, one JSON document a line")
     verb.add_argument("--match", default="", metavar="TEXT", help="keep runs whose name contains TEXT")
@@ -52,15 +52,15 @@ def _inspect(verbs) -> None:
         type=Path,
         help="records that --cost learns from (default: those of the study, and results/reference)",
     )
-    verb = _verb(verbs, "status", commands.status, "Tell how far a study is: done, planned, failed, time left.")
+    verb = _verb(verbs, "status", study.status, "Tell how far a study is: done, planned, failed, time left.")
     _config(verb)
     verb.add_argument("--watch", action="store_true", help="draw a progress bar until the study is done")
 
 
 def _work(verbs) -> None:
     for name, action, text in (
-        ("train", commands.train, "Train and measure one run, given its spec, and write its record."),
-        ("profile", commands.profile, "Measure one training step, given its spec: memory by phase, and time."),
+        ("train", run.train, "Train and measure one run, given its spec, and write its record."),
+        ("profile", run.profile, "Measure one training step, given its spec: memory by phase, and time."),
     ):
         verb = _verb(verbs, name, action, text)
         several = {"action": "append"} if name == "train" else {}
@@ -75,7 +75,7 @@ def _work(verbs) -> None:
             verb.add_argument("--runs", type=Path, help=text)
         verb.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
         verb.add_argument("--exclusive", action="store_true", help="keep other runs off the device")
-    verb = _verb(verbs, "data", commands.data, "Check a data set, or download it on explicit request.")
+    verb = _verb(verbs, "data", data.data, "Check a data set, or download it on explicit request.")
     verb.add_argument("name", help="a data set that a task names (`list tasks`)")
     verb.add_argument("--root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
     verb.add_argument("--download", action="store_true", help="fetch what is missing")
@@ -83,19 +83,19 @@ def _work(verbs) -> None:
 
 
 def _serve(verbs) -> None:
-    verb = _verb(verbs, "serve", commands.serve, "Keep packages imported for the verbs that another process starts.")
+    verb = _verb(verbs, "serve", run.serve, "Keep packages imported for the verbs that another process starts.")
     verb.add_argument("socket", type=Path, help="path of the socket to listen on, in a folder of its own")
     verb.add_argument("--parent", type=int, required=True, metavar="PID", help="end when this process is gone")
 
 
 def _render(verbs) -> None:
-    verb = _verb(verbs, "collect", commands.collect, "Gather the records of a plan into records.jsonl.gz and .csv.")
+    verb = _verb(verbs, "collect", records.collect, "Gather the records of a plan into records.jsonl.gz and .csv.")
     verb.add_argument("--plan", required=True, type=Path, help="the plan.json of the study")
     verb.add_argument("--output", type=Path, help="folder to write to (default: that of the plan)")
     for name, action, text in (
-        ("render", commands.render, "Draw one figure or table from a record set."),
-        ("claims", commands.claims, "Compare the claims of the paper with a record set."),
-        ("report", commands.report, "Write one self-contained HTML page about a record set."),
+        ("render", pages.render, "Draw one figure or table from a record set."),
+        ("claims", pages.claims, "Compare the claims of the paper with a record set."),
+        ("report", pages.report, "Write one self-contained HTML page about a record set."),
     ):
         verb = _verb(verbs, name, action, text)
         if name == "render":
@@ -105,21 +105,21 @@ def _render(verbs) -> None:
 
 
 def _exchange(verbs) -> None:
-    verb = _verb(verbs, "choose", commands.choose, "Choose settings from the study `tuning`, by validation scores.")
+    verb = _verb(verbs, "choose", records.choose, "Choose settings from the study `tuning`, by validation scores.")
     verb.add_argument("--records", type=Path, default=Path("results/tuning"), help="records of that study")
     verb.add_argument("--output", required=True, type=Path, help="the table (.csv) of what was tried and chosen")
-    verb = _verb(verbs, "pack", commands.pack, "Put the records of a study into one small archive.")
+    verb = _verb(verbs, "pack", records.pack, "Put the records of a study into one small archive.")
     verb.add_argument("study", type=Path, help="results/<study>")
     verb.add_argument("--output", type=Path, help="the archive (default: <study>.tar.gz)")
-    verb = _verb(verbs, "unpack", commands.unpack, "Merge the records of an archive into a study.")
+    verb = _verb(verbs, "unpack", records.unpack, "Merge the records of an archive into a study.")
     verb.add_argument("archive", type=Path, help="an archive of `pack`, or a records.jsonl.gz")
     verb.add_argument("--into", required=True, type=Path, help="results/<study>")
 
 
 def _extend(verbs) -> None:
-    verb = _verb(verbs, "check-baseline", commands.check_baseline, "Check that a baseline keeps the contract.")
+    verb = _verb(verbs, "check-baseline", baselines.check_baseline, "Check that a baseline keeps the contract.")
     verb.add_argument("name", nargs="*", help="folders of baselines/ (default: all)")
-    verb = _verb(verbs, "new-baseline", commands.new_baseline, "Create baselines/NAME from the template.")
+    verb = _verb(verbs, "new-baseline", baselines.new_baseline, "Create baselines/NAME from the template.")
     verb.add_argument("name", help="lower case letters, digits and _")
 
 

@@ -122,7 +122,7 @@ def autocontrast(images: Tensor) -> Tensor:
 
 def equalize(images: Tensor) -> Tensor:
     """Return images with an even histogram of bytes in every channel."""
-    from kanbench.torchvision_compat import import_functional
+    from kanbench.data.torchvision_compat import import_functional
 
     return import_functional().equalize((images * 255).round().to(torch.uint8)).to(images) / 255
 

@@ -4,7 +4,7 @@ A set is sought below the data root: the argument, else the environment variable
 the repository. Two forms are accepted. The original files lie where `torchvision.datasets` looks for them; those of
 the MNIST kind may be left packed (`.gz`): they are unpacked into a temporary folder, since the root may be read-only.
 The letters of EMNIST may stay in the archive that holds them. A folder of images
-`<name>-images/{train,test}/<class>/*` will do too, but its pixels do not count as canonical (`kanbench.pictures`).
+`<name>-images/{train,test}/<class>/*` will do too, but its pixels do not count as canonical (`kanbench.data.pictures`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from kanbench import paths, pictures
-from kanbench.errors import MissingData, nearest
+from kanbench.base import paths
+from kanbench.base.errors import MissingData, nearest
+from kanbench.data import pictures
 
 VARIABLE = "KANBENCH_DATA"
 SPLITS = ("train", "test")
@@ -174,7 +175,7 @@ def _source(name: str) -> Source:
 
 
 def _loader(source: Source) -> Any:
-    from kanbench.torchvision_compat import import_datasets
+    from kanbench.data.torchvision_compat import import_datasets
 
     return getattr(import_datasets(), source.loader)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kanbench import paths
-from kanbench.atomic import replacing
-from kanbench.errors import MissingData
+from kanbench.base import paths
+from kanbench.base.atomic import replacing
+from kanbench.base.errors import MissingData
 
 VARIABLE = "KANBENCH_CACHE"
 SPLITS = ("train", "test")

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from scipy import stats as distributions
 
-from kanbench import claims, stats, style, table
-from kanbench.claims import Outcome
-from kanbench.table import Cell, Table
+from kanbench.pages import recipes, style, table
+from kanbench.pages.table import Cell, Table
+from kanbench.statistics import stats
+from kanbench.verdicts import claims
+from kanbench.verdicts.claims import Outcome
 
 COLUMNS = ("Question", "Verdict", "Answer", "Evidence")
 PROSE = {"Question": 0.16, "Answer": 0.5, "Evidence": 0.16}
@@ -33,7 +35,9 @@ def outcomes(records: pd.DataFrame, *, family: str | None = None, ids: Sequence[
     P-values are adjusted inside the claims of each family that are evaluated here, so name a family as a whole.
     """
     declared = [
-        claim for claim in claims.load() if claim["id"] in ids or (family is not None and claim.get("family") == family)
+        claim
+        for claim in claims.load(recipes.claims_file())
+        if claim["id"] in ids or (family is not None and claim.get("family") == family)
     ]
     return claims.evaluate(declared, records)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from kanbench import comparison, criteria, recipes, style, table
-from kanbench.table import Cell
+from kanbench.pages import recipes, style, table
+from kanbench.pages.table import Cell
+from kanbench.verdicts import comparison, criteria
 
 FILE = "published.csv"
 NOTE = "Published: {sources}. Row verdicts are not adjusted for the number of rows; the claims are."

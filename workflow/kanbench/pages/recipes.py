@@ -16,20 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from kanbench import paths
-from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.base import paths
+from kanbench.base.errors import Finding, InvalidInput, nearest
 
+PACKAGE = Path(__file__).resolve().parents[1]
 SHOWS = {"figure": "draw", "table": "rows"}
 SUFFIXES = {"figure": ("pdf", "png", "csv"), "table": ("csv", "md", "tex")}
 CONSTANTS = ("KIND", "EXPERIMENTS", "CATEGORY")
 CLAIMS_FILE = "claims.yaml"
-RENDERING = ("frame.py", "stats.py", "style.py", "table.py", "render.py")
-COMPARING = ("comparison.py", "criteria.py", "power.py")
+RENDERING = ("records/frame.py", "statistics/stats.py", "pages/style.py", "pages/table.py", "pages/render.py")
+COMPARING = ("verdicts/comparison.py", "verdicts/criteria.py", "statistics/power.py")
 """What a recipe depends on that compares methods."""
 PUBLISHED_FILE = "published.csv"
 CHAPTERS = ("Accuracy", "Ablations", "Memory and speed", "Open questions", "Interpretation")
 """Categories in the order of the report; others follow."""
-ANSWERING = ("claims.py", *COMPARING)
+ANSWERING = ("verdicts/claims.py", *COMPARING)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Recipe:
     """A figure or a table that can be rendered. `file` is its source, `caption` is without the title.
 
     Attributes:
-        uses: Files of the harness that it imports; `kanbench.answers` brings the declared claims along.
+        uses: Files of the harness that it imports; `kanbench.pages.answers` brings the declared claims along.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Recipe:
     @property
     def code_files(self) -> list[str]:
         """Return the files whose change makes the rendered files stale, relative to the repository."""
-        harness = [Path(__file__).with_name(name) for name in RENDERING]
+        harness = [PACKAGE / name for name in RENDERING]
         harness += [file for file in dict.fromkeys(self.uses) if file not in harness]
         return [paths.relative(file) for file in (self.file, *harness)]
 
@@ -82,6 +83,11 @@ def in_chapters(found: Iterable[Recipe]) -> list[Recipe]:
 def folder() -> Path:
     """Return the folder in which recipes are dropped."""
     return paths.root() / "paper_figures"
+
+
+def claims_file() -> Path:
+    """Return the file of the declared claims."""
+    return folder() / CLAIMS_FILE
 
 
 def discover(where: Path | None = None) -> dict[str, Recipe]:
@@ -129,20 +135,19 @@ def _read(file: Path) -> tuple[Recipe | None, list[Finding]]:
 
 
 def _uses(tree: ast.Module) -> Iterator[Path]:
-    package = Path(__file__).parent
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package.name:
-            place = package.joinpath(*node.module.split(".")[1:])
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE.name:
+            place = PACKAGE.joinpath(*node.module.split(".")[1:])
             for file in [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]:
                 if file.is_file():
                     yield file
                 if file.stem in ("comparison", "published"):
-                    yield from (package / name for name in COMPARING)
+                    yield from (PACKAGE / name for name in COMPARING)
                 if file.stem == "published":
                     yield folder() / PUBLISHED_FILE
                 if file.stem == "answers":
-                    yield from (package / name for name in ANSWERING)
-                    yield folder() / CLAIMS_FILE
+                    yield from (PACKAGE / name for name in ANSWERING)
+                    yield claims_file()
 
 
 def _constants(tree: ast.Module) -> dict[str, object]:

@@ -11,11 +11,11 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 
-from kanbench import claims as verdicts
-from kanbench import frame as frames
-from kanbench import recipes, style, table
-from kanbench.atomic import write_text
-from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.base.atomic import write_text
+from kanbench.base.errors import Finding, InvalidInput, nearest
+from kanbench.pages import recipes, style, table
+from kanbench.records import frame as frames
+from kanbench.verdicts import claims as verdicts
 
 SUITE = "MetaKAN benchmark"
 VERDICT_ORDER = ("holds", "in part", "undecided", "fails", "no records")
@@ -122,7 +122,7 @@ def make_table(recipe: recipes.Recipe, record_set: RecordSet) -> table.Table:
 def render_claims(records: str | Path, output: str | Path, declared: Path | None = None) -> list[Path]:
     """Write claims.csv, .md, .tex and .json below `output`; return their paths. Raises as `render` does."""
     record_set = RecordSet(records)
-    outcomes = verdicts.evaluate(verdicts.load(declared), record_set.frame)
+    outcomes = verdicts.evaluate(verdicts.load(declared or recipes.claims_file()), record_set.frame)
     made = claims_table(outcomes, record_set)
     content = {
         "citation": record_set.citation,

@@ -19,12 +19,14 @@ import yaml
 from markupsafe import Markup
 from PIL import Image
 
-from kanbench import claims as verdicts
-from kanbench import paths, recipes, render, style, taskinfo
-from kanbench.atomic import write_text
-from kanbench.frame import metric_text
-from kanbench.spec import canonical
-from kanbench.table import Cell, Table
+from kanbench.base import paths
+from kanbench.base.atomic import write_text
+from kanbench.base.spec import canonical
+from kanbench.pages import recipes, render, style
+from kanbench.pages.table import Cell, Table
+from kanbench.records.frame import metric_text
+from kanbench.tasks import taskinfo
+from kanbench.verdicts import claims as verdicts
 
 TEMPLATES = Path(__file__).with_name("templates")
 RUN_COLUMNS = (
@@ -63,7 +65,7 @@ def report(
     record_set = render.RecordSet(records)
     known = recipes.in_chapters(recipes.discover().values())
     figures = figures or output.parent / "figures"
-    outcomes = verdicts.evaluate(verdicts.load(claims_file), record_set.frame)
+    outcomes = verdicts.evaluate(verdicts.load(claims_file or recipes.claims_file()), record_set.frame)
     index = {record["run"]: position for position, record in enumerate(record_set.records)}
     page = (
         environment(index)

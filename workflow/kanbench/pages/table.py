@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from kanbench import stats, style
-from kanbench.frame import metric_text
+from kanbench.pages import style
+from kanbench.records.frame import metric_text
+from kanbench.statistics import stats
 
 LONG = 40
 """Rows from which a LaTeX table may break across pages."""

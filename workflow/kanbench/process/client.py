@@ -1,9 +1,9 @@
 """Hands a verb over to a preloaded process, where one listens. Imports next to nothing: that is the point.
 
-A short run spends most of its seconds importing torch. `kanbench.server` imports such packages once and forks a child
-for every request; the child takes over the streams, folder, environment and arguments of this process, which then only
-passes signals on and returns the child's exit status. A run without a server, or one that the server refuses, goes on
-in this process, with the same result.
+A short run spends most of its seconds importing torch. `kanbench.process.server` imports such packages once and forks
+a child for every request; the child takes over the streams, folder, environment and arguments of this process, which
+then only passes signals on and returns the child's exit status. A run without a server, or one that the server
+refuses, goes on in this process, with the same result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A process that has imported the third-party packages and forks a child for every run (see `kanbench.client`).
+"""A process that has imported the third-party packages and forks a child for every run (see `kanbench.process.client`).
 
 Still one process a run: a crash, the memory and the side effects of a run end with it. What makes the fork safe:
 
@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kanbench import client
+from kanbench.process import client
 
 ALWAYS = ("numpy", "jsonschema", "yaml", "psutil", "tqdm", "pandas", "matplotlib.pyplot")
 TRAINING = (

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kanbench import PROTOCOL, record, schema
-from kanbench.atomic import write_bytes
-from kanbench.errors import Finding, InvalidInput
-from kanbench.spec import run_name
+from kanbench import PROTOCOL
+from kanbench.base import schema
+from kanbench.base.atomic import write_bytes
+from kanbench.base.errors import Finding, InvalidInput
+from kanbench.base.spec import run_name
+from kanbench.records import record
 
 RECORDS = "records.jsonl.gz"
 TABLE = "records.csv"
@@ -66,7 +68,7 @@ def _absent(planned: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(records: list[dict[str, Any]], folder: Path) -> None:
     """Write `records.jsonl.gz` and `records.csv`; equal records give equal bytes."""
-    from kanbench import frame  # pandas, which the other verbs of this module do without
+    from kanbench.records import frame  # pandas, which the other verbs of this module do without
 
     lines = "".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in records)
     write_bytes(folder / RECORDS, gzip.compress(lines.encode(), mtime=0))

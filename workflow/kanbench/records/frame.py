@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kanbench import paths
-from kanbench.errors import Finding, InvalidInput, MissingData
-from kanbench.spec import canonical, digest
+from kanbench.base import paths
+from kanbench.base.errors import Finding, InvalidInput, MissingData
+from kanbench.base.spec import canonical, digest
 
 FILES = ("records.jsonl.gz", "records.jsonl")
 FAILED = ("diverged", "out_of_memory", "timed_out")

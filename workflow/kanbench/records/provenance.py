@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kanbench import paths
+from kanbench.base import paths
 
 
 def code(files: Iterable[str]) -> dict[str, Any]:

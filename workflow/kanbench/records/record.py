@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kanbench import schema
-from kanbench.atomic import write_text
-from kanbench.errors import InvalidInput
-from kanbench.spec import run_name
+from kanbench.base import schema
+from kanbench.base.atomic import write_text
+from kanbench.base.errors import InvalidInput
+from kanbench.base.spec import run_name
 
 STATUSES = ("ok", "diverged", "out_of_memory", "timed_out", "skipped")
 

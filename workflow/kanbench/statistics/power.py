@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats as distributions
 from scipy.optimize import brentq
 
-from kanbench.stats import LEVEL, MINIMUM_UNITS, median, proportion_interval
+from kanbench.statistics.stats import LEVEL, MINIMUM_UNITS, median, proportion_interval
 
 POWER = 0.8
 MOST = 10**6

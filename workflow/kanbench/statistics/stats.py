@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from kanbench.frame import AXES, FAILED
+from kanbench.records.frame import AXES, FAILED
 
 SIZES = ("layers", "width_factor", "taper")
 """Settings besides the standard axes that say how large a network is, where both methods have them."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from kanbench.spec import canonical
+from kanbench.base.spec import canonical
 
 FIRST_SEED = 1000
 """Seeds from here on belong to tuning: no study reports them."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kanbench import paths, schema
-from kanbench.baselines import REST
-from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.base import paths, schema
+from kanbench.base.errors import Finding, InvalidInput, nearest
+from kanbench.baselines.discovery import REST
 
 DEFAULT_STUDY = "workflow/config/laptop.yaml"
 TRAINING_DEFAULTS: dict[str, Any] = {

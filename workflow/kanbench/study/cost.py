@@ -1,4 +1,4 @@
-"""Estimates what a study will take before it is run: hours, and with `kanbench.cost_memory` the peak memory.
+"""Estimates what a study will take before it is run: hours, and with `kanbench.study.cost_memory` the peak memory.
 
 The model of a run's seconds is rough on purpose, and is corrected by what records show:
 
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from kanbench import taskinfo
-from kanbench.spec import canonical, digest
+from kanbench.base.spec import canonical, digest
+from kanbench.tasks import taskinfo
 
 ELEMENTWISE = 30
 LBFGS_CALLS = 22
@@ -284,7 +284,7 @@ def rows(runs: Mapping[str, Any], calibration: Calibration, memory=lambda spec: 
     """Return a row an experiment and their total. A run that several experiments use counts in the first of them.
 
     Args:
-        runs: `kanbench.plan.Run` by name.
+        runs: `kanbench.study.plan.Run` by name.
         memory: Peak bytes and their source from a spec, or None.
     """
     grouped: dict[str, list[tuple[Estimate, Any]]] = defaultdict(list)
@@ -345,7 +345,7 @@ def _notes(total: Row) -> list[str]:
         beyond[limit] = sum(value > limit * 2**30 for value, _ in total.memory)
     return [
         "hours: of one run after another; runs that share a device finish sooner",
-        "  records: this cell was measured; scaled: its method was, elsewhere; guess: constants of kanbench/cost.py",
+        "  records: this cell was measured; scaled: its method was, elsewhere; guess: constants of study/cost.py",
         "median, 90 %, largest: peak memory of a training step, the data set apart; "
         + ", ".join(f"{count:,} runs from {source}" for source, count in sorted(sources.items())),
         "  "

@@ -1,6 +1,7 @@
-"""Estimates the peak memory of a training step of planned runs, beside the hours of `kanbench.cost`.
+"""Estimates the peak memory of a training step of planned runs, beside the hours of `kanbench.study.cost`.
 
-The closed form of the baseline (`memory_terms`, see `kanbench.memory_model`) where it holds: Adam, first derivatives.
+The closed form of the baseline (`memory_terms`, see `kanbench.measurement.memory_model`) where it holds: Adam, first
+derivatives.
 Elsewhere a rough sum, corrected by the peaks of records as times are:
 
     bytes = 4 · parameters · STATES + 4 · samples · (basis values of the inputs + outputs) · (1 + 2 · directions)
@@ -13,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kanbench import build, cost, memory_model, taskinfo
-from kanbench.errors import KanbenchError
-from kanbench.task import Problem
+from kanbench.base.errors import KanbenchError
+from kanbench.baselines import build
+from kanbench.measurement import memory_model
+from kanbench.study import cost
+from kanbench.tasks import taskinfo
+from kanbench.tasks.task import Problem
 
 STATES = {"adam": 4, "adamw": 4, "sgd": 2, "lbfgs": 26}
 """Copies of the parameters that training keeps: with gradients, moments, and L-BFGS's ten pairs and work vectors."""

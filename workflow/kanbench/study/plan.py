@@ -12,11 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kanbench import PROTOCOL, analyses, baselines, config, paths, taskinfo, together, tuning
-from kanbench.atomic import write_text
-from kanbench.errors import Finding, InvalidInput, nearest
-from kanbench.spec import canonical, run_name
-from kanbench.spec import digest as spec_digest
+from kanbench import PROTOCOL
+from kanbench.base.atomic import write_text
+from kanbench.base.errors import Finding, InvalidInput, nearest
+from kanbench.base.spec import canonical, run_name
+from kanbench.base.spec import digest as spec_digest
+from kanbench.baselines import discovery
+from kanbench.study import config, together, tuning
+from kanbench.tasks import taskinfo
+from kanbench.training import analyses
+from kanbench.training import code as code_files
 
 
 @dataclass
@@ -42,7 +47,7 @@ class Plan:
 
     study: config.Study
     runs: dict[str, Run]
-    methods: Mapping[str, baselines.Method]
+    methods: Mapping[str, discovery.Method]
     tasks: Mapping[str, taskinfo.TaskInfo]
     leading: bool = True
 
@@ -65,7 +70,7 @@ class Plan:
 
     def code(self, name: str) -> list[str]:
         """Return the files whose change makes this run stale: its baseline, its task, the loop and the measurement."""
-        return code_of(self.runs[name].spec, self.methods, self.tasks)
+        return code_files.files(self.runs[name].spec, self.methods, self.tasks)
 
     def inputs(self, name: str) -> list[str]:
         """Return what a run is made from: its code, the proof that its data set is there, another run's weights."""
@@ -156,30 +161,6 @@ GPU_SLOTS = 4
 WEIGHTS = ".safetensors"
 NOTHING = "(?!)"
 """A pattern that matches no name."""
-HARNESS_CODE = (
-    "train.py",
-    "profile.py",
-    "ensemble.py",
-    "loop.py",
-    "measure.py",
-    "schedules.py",
-    "task.py",
-    "build.py",
-    "analysis.py",
-)
-_CODE: dict[tuple, list[str]] = {}
-
-
-def code_of(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
-    """Return the repository-relative files that a run's numbers depend on, sorted."""
-    analysed = tuple(sorted(spec.get("analyses", ())))
-    key = (spec["method"]["name"], spec["task"]["name"], analysed)
-    if key not in _CODE:
-        files = {*baselines.code_files(methods[key[0]].baseline), *tasks[key[1]].code_files}
-        files |= {Path(__file__).with_name(name) for name in HARNESS_CODE}
-        files |= {file for name in analysed for file in analyses.code_files(name)}
-        _CODE[key] = sorted({paths.relative(Path(file)) for file in files})
-    return _CODE[key]
 
 
 def _any_of(names: Iterable[str]) -> str:
@@ -199,8 +180,8 @@ class _Expansion:
     def __init__(self, study: config.Study):
         self.study = study
         self.tasks = taskinfo.discover()
-        self.methods = {m.name: m for b in baselines.discover().values() for m in b.methods.values()}
-        self.groups = sorted({baselines.REST, *(g for m in self.methods.values() for g in m.baseline.groups)})
+        self.methods = {m.name: m for b in discovery.discover().values() for m in b.methods.values()}
+        self.groups = sorted({discovery.REST, *(g for m in self.methods.values() for g in m.baseline.groups)})
         self.problems: list[Finding] = []
         self.runs: dict[str, Run] = {}
 
@@ -258,7 +239,7 @@ class _Expansion:
             method, overrides, training, source = each
             for trial, chosen, knobs in tuning.trials(method, overrides, experiment.get("trials")):
                 try:
-                    settings = baselines.resolve(method, task.family, chosen)
+                    settings = discovery.resolve(method, task.family, chosen)
                 except InvalidInput as error:
                     self.problems += _located(error, self.study.label, f"{where}.methods.{method.name}")
                     continue
@@ -330,7 +311,7 @@ class _Expansion:
             for name in {group for each in trainings for group in each.get("groups", {})} - {*self.groups}:
                 self._unknown(f"{place}.training.groups.{name}", "parameter group", name, self.groups)
             source = entry.get("source", experiment.get("source"))
-            architecture = experiment.get("architecture", baselines.ARCHITECTURE)
+            architecture = experiment.get("architecture", discovery.ARCHITECTURE)
             left_out = {m.name for name in entry.get("except", []) for m in self._matching(name, place, architecture)}
             for method in self._matching(entry["name"], place, architecture):
                 if method.name in left_out:

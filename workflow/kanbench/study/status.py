@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kanbench import record
+from kanbench.records import record
 
 BURST_SECONDS = 900.0
 """A pause this long between two records ends the burst of work that the rate is taken from."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kanbench.atomic import write_text
-from kanbench.spec import canonical, digest
+from kanbench.base.atomic import write_text
+from kanbench.base.spec import canonical, digest
 
 FILE = "together.json"
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from kanbench import seeds
-from kanbench.task import SPLITS, Problem, TensorTask, fingerprint
+from kanbench.base import seeds
 from kanbench.tasks.feynman import regression_floors, regression_metrics
+from kanbench.tasks.task import SPLITS, Problem, TensorTask, fingerprint
 
 Function = Callable[[np.ndarray], np.ndarray]
 

@@ -11,8 +11,9 @@ import sympy
 import torch
 from torch import Tensor, nn
 
-from kanbench import seeds, taskinfo
-from kanbench.task import SPLITS, Problem, TensorTask, fingerprint
+from kanbench.base import seeds
+from kanbench.tasks import taskinfo
+from kanbench.tasks.task import SPLITS, Problem, TensorTask, fingerprint
 
 TRIGONOMETRIC = (sympy.sin, sympy.cos, sympy.tan, sympy.asin, sympy.acos, sympy.atan)
 EXPONENTIAL = (sympy.exp, sympy.log, sympy.tanh)

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kanbench import taskinfo
-from kanbench.errors import Finding, InvalidInput, Unavailable, nearest
-from kanbench.task import Task, TensorTask, evaluating
-from kanbench.tasks import feynman
+from kanbench.base.errors import Finding, InvalidInput, Unavailable, nearest
+from kanbench.tasks import feynman, taskinfo
+from kanbench.tasks.task import Task, TensorTask, evaluating
 
 
 def members(settings: Mapping[str, Any]) -> list[str]:

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kanbench import datasets, seeds
-from kanbench.augment import augment
-from kanbench.errors import Finding, InvalidInput, MissingData
-from kanbench.task import Problem, TensorTask, fingerprint
+from kanbench.base import seeds
+from kanbench.base.errors import Finding, InvalidInput, MissingData
+from kanbench.data import datasets
+from kanbench.data.augment import augment
+from kanbench.tasks.task import Problem, TensorTask, fingerprint
 
 HALF = 0.5
 """Mean and deviation of the normalisation `half`, which maps [0, 1] to [-1, 1]."""

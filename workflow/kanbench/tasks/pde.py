@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kanbench import seeds
-from kanbench.task import EVALUATION_BATCH, SPLITS, Problem, Task, evaluating, fingerprint
+from kanbench.base import seeds
+from kanbench.tasks.task import EVALUATION_BATCH, SPLITS, Problem, Task, evaluating, fingerprint
 
 DEFAULT_BATCH = 100
 """Points a step where the spec gives no batch size, as published."""

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import nn
 
-from kanbench import seeds
-from kanbench.task import Problem, TensorTask
+from kanbench.base import seeds
 from kanbench.tasks.images import classification_metrics
+from kanbench.tasks.task import Problem, TensorTask
 
 
 def load(info, settings, *, seed, dtype, device, data_root=None) -> TensorTask:

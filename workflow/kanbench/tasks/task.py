@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kanbench import taskinfo
+from kanbench.tasks import taskinfo
 
 SPLITS = ("train", "validation", "test")
 EVALUATION_BATCH = 1024

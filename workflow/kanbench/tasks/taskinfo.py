@@ -12,10 +12,10 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from kanbench import paths, schema
-from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.base import paths, schema
+from kanbench.base.errors import Finding, InvalidInput, nearest
 
-FOLDER = Path(__file__).with_name("tasks")
+FOLDER = Path(__file__).parent
 FORMULAS = FOLDER / "feynman_formulas.yaml"
 _BOUNDS = {
     "minimum": "at least",
@@ -84,11 +84,13 @@ def discover() -> Mapping[str, TaskInfo]:
         if not module.is_file():
             known = nearest(content["module"], sorted(entry.stem for entry in FOLDER.glob("[!_]*.py")))
             problems.append(Finding(label, "module", f"no file {paths.relative(module)}", known, "correct the name"))
-        further = [Path(__file__).with_name(source) for source in content.pop("sources", ())]
+        further = [FOLDER.parent / source for source in content.pop("sources", ())]
         for source in further:
             if not source.is_file():
-                known = "the name of a file beside taskinfo.py"
-                problems.append(Finding(label, "sources", f"no file {source.name}", known, "correct the name"))
+                known = "a file of kanbench, such as data/datasets.py"
+                problems.append(
+                    Finding(label, "sources", f"no file {paths.relative(source)}", known, "correct the name")
+                )
         chosen = any("choices" in entry for entry in content["settings"].values())
         options = {"data": None, "constants": {}, **content, "limits": tuple(content.get("limits", ()))}
         code = (path, module, *further, FORMULAS) if chosen else (path, module, *further)

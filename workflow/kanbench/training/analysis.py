@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from kanbench import build, seeds
-from kanbench.task import Task
+from kanbench.base import seeds
+from kanbench.baselines import build
+from kanbench.tasks.task import Task
 
 
 def rounded(values: torch.Tensor, decimals: int = 6) -> list[float]:
@@ -60,7 +61,7 @@ class Analyses:
         self.results: dict[str, dict[str, Any]] = {}
         self._modules: dict[str, ModuleType] = {}
         for name in spec.get("analyses", {}):
-            analysis = importlib.import_module(f"kanbench.analyses.{name}")
+            analysis = importlib.import_module(f"kanbench.training.analyses.{name}")
             missing = [needed for needed in analysis.REQUIRES if build.capability(module, needed) is None]
             reason = f"no {', '.join(missing)}" if missing else None
             self.results[name] = {"status": "skipped" if missing else "ok", "reason": reason, "curve": []}

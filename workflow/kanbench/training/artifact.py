@@ -11,9 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from kanbench.atomic import write_bytes
-from kanbench.errors import MissingData
-from kanbench.spec import run_name
+from kanbench.base.atomic import write_bytes
+from kanbench.base.errors import MissingData
+from kanbench.base.spec import run_name
 
 SUFFIX = ".safetensors"
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from kanbench.graphs import RECORDERS
+from kanbench.training.graphs import RECORDERS
 
 CAPTURABLE = ("adam", "adamw")
 """Optimisers that keep their learning rate and their count of steps on the device if they are asked to."""

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from kanbench import capture, seeds
-from kanbench.locks import device_lock
-from kanbench.measure import StepTimer
-from kanbench.spec import canonical
-from kanbench.train import Attempt
+from kanbench.base import seeds
+from kanbench.base.spec import canonical
+from kanbench.measurement.measure import StepTimer
+from kanbench.process.locks import device_lock
+from kanbench.training import capture
+from kanbench.training.train import Attempt
 
 ELEMENTWISE = ("adam", "adamw", "sgd")
 ROUNDING = 100

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from kanbench import capture, schedules, seeds
-from kanbench.measure import StepTimer
-from kanbench.task import Task
+from kanbench.base import seeds
+from kanbench.measurement.measure import StepTimer
+from kanbench.tasks.task import Task
+from kanbench.training import capture, schedules
 
 CHECK_EVERY = 50
 """Steps between two looks at the loss: looking costs a wait for the device."""

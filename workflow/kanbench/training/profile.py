@@ -20,11 +20,15 @@ from torch._subclasses.fake_tensor import (
     UnsupportedFakeTensorException,
 )
 
-from kanbench import build, loop, measure, memory_model, provenance, seeds
-from kanbench import task as tasks
-from kanbench.errors import Unavailable
-from kanbench.locks import device_lock
-from kanbench.train import lookup
+from kanbench.base import seeds
+from kanbench.base.errors import Unavailable
+from kanbench.baselines import build
+from kanbench.measurement import measure, memory_model
+from kanbench.process.locks import device_lock
+from kanbench.records import provenance
+from kanbench.tasks import task as tasks
+from kanbench.training import loop
+from kanbench.training.train import lookup
 
 TIMED_STEPS, TIMED_SECONDS = 12, 3.0
 MEMORY_SHARE = 0.5

@@ -14,12 +14,16 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from kanbench import analysis, artifact, baselines, build, loop, measure, provenance, record, seeds, taskinfo
-from kanbench import task as tasks
-from kanbench.errors import Unavailable
-from kanbench.locks import device_lock
-from kanbench.plan import code_of
-from kanbench.spec import run_name
+from kanbench.base import seeds
+from kanbench.base.errors import Unavailable
+from kanbench.base.spec import run_name
+from kanbench.baselines import build, discovery
+from kanbench.measurement import measure
+from kanbench.process.locks import device_lock
+from kanbench.records import provenance, record
+from kanbench.tasks import task as tasks
+from kanbench.tasks import taskinfo
+from kanbench.training import analysis, artifact, code, loop
 
 
 def run(
@@ -28,7 +32,7 @@ def run(
     """Return the record of a spec.
 
     Args:
-        spec: Everything resolved, as `kanbench.plan` writes it.
+        spec: Everything resolved, as `kanbench.study.plan` writes it.
         data_root: Folder of the data sets, where the task needs one.
         exclusive: Keep every other run off the device, so that times can be compared.
         runs: Folder below which runs leave their records, and their weights where the spec says `keep`.
@@ -178,10 +182,10 @@ class Attempt:
 
 def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, Any]]:
     """Return method, task and blank record; the record says `skipped` where the method declines the family."""
-    methods = baselines.find(spec["method"]["baseline"]).methods
+    methods = discovery.find(spec["method"]["baseline"]).methods
     method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
     result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
-    result["code"] = provenance.code(code_of(spec, methods, taskinfo.discover()))
+    result["code"] = provenance.code(code.files(spec, methods, taskinfo.discover()))
     reason = method.skip_reason(info.family)
     if reason:
         result.update(status="skipped", reason=reason)

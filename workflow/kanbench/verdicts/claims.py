@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kanbench import comparison as comparisons
-from kanbench import criteria, paths, power, recipes, schema, stats
-from kanbench.errors import Finding, InvalidInput
+from kanbench.base import paths, schema
+from kanbench.base.errors import Finding, InvalidInput
+from kanbench.statistics import power, stats
+from kanbench.verdicts import comparison as comparisons
+from kanbench.verdicts import criteria
 
 CONTRARY = {"better": "not_better", "not_worse": "worse", "equivalent": "different", "worse": "not_worse"}
 """What a paired claim may expect, and the statement that refutes it."""
@@ -73,13 +75,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def load(path: Path | None = None) -> list[dict[str, Any]]:
-    """Return the declared claims.
+def load(path: Path) -> list[dict[str, Any]]:
+    """Return the claims that the YAML file `path` declares.
 
     Raises:
         InvalidInput: unknown keys, missing ones, repeated ids and families that are not declared, all at once.
     """
-    path = path or recipes.folder() / recipes.CLAIMS_FILE
     label = paths.relative(path)
     content = schema.read_yaml(path, label)
     problems = schema.findings(content, "claims", label)

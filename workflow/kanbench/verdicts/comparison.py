@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from kanbench import power, stats
+from kanbench.statistics import power, stats
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kanbench import stats
-from kanbench.frame import AXES, FAILED, of_experiments
+from kanbench.records.frame import AXES, FAILED, of_experiments
+from kanbench.statistics import stats
 
 COUNTED = ("parameters.", "memory.")
 """Metrics that are counted, simulated or measured once: they do not depend on how well training went."""

@@ -1,8 +1,9 @@
 """What may be computed from a model beside its metrics: `<name>.py` is one analysis, found by its file.
 
-A file offers `DEFAULTS` (its settings, a literal), `REQUIRES` (the functions that it needs of a baseline's `model.py`)
-and `finish(subject, settings)`, which is called with the trained model; optionally `observe(subject, settings)`, which
-is called at every evaluation of the training loop. Both return a dict that JSON can hold (`kanbench.analysis`).
+A file offers `DEFAULTS` (its settings, a literal), `REQUIRES` (the functions that it needs of a baseline's
+`model.py`) and `finish(subject, settings)`, which is called with the trained model; optionally `observe(subject,
+settings)`, which is called at every evaluation of the training loop. Both return a dict that JSON can hold
+(`kanbench.training.analysis`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kanbench import paths
-from kanbench.errors import Finding, InvalidInput, nearest
+from kanbench.base import paths
+from kanbench.base.errors import Finding, InvalidInput, nearest
 
 FOLDER = Path(__file__).parent
 
@@ -47,7 +48,7 @@ def resolve(
     for name, overrides in (wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, {})).items():
         if name not in discover():
             known = nearest(name, list(discover()))
-            step = "correct the name; each file of kanbench/analyses is one"
+            step = "correct the name; each file of kanbench/training/analyses is one"
             problems.append(Finding(label, f"{key}.{name}", f"unknown analysis '{name}'", known, step))
             continue
         defaults = discover()[name]

@@ -6,7 +6,7 @@ from itertools import count
 
 import torch
 
-from kanbench.analysis import rounded
+from kanbench.training.analysis import rounded
 
 DEFAULTS = {"points": 101, "edges": 32}
 REQUIRES = ("edge_functions",)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from kanbench import partitions
+from kanbench.statistics import partitions
 
 DEFAULTS = {"sample": 400, "permutations": 999}
 REQUIRES = ("coefficients",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kanbench.analysis import rounded
+from kanbench.training.analysis import rounded
 
 DEFAULTS = {"prompts": 9, "points": 81, "reach": 2.0}
 REQUIRES = ("prompts", "along_prompts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kanbench.analysis import Skip
+from kanbench.training.analysis import Skip
 
 DEFAULTS = {"shares": [0.0, 0.25, 0.5, 0.75, 0.9]}
 REQUIRES = ("dense_copy", "edge_functions")

@@ -16,11 +16,10 @@ import sympy
 import torch
 from torch import nn
 
-from kanbench import taskinfo
-from kanbench.analysis import Skip
-from kanbench.symbolic import equivalence, extraction, formula
-from kanbench.task import evaluating
-from kanbench.tasks import feynman
+from kanbench.tasks import feynman, taskinfo
+from kanbench.tasks.task import evaluating
+from kanbench.training.analysis import Skip
+from kanbench.training.symbolic import equivalence, extraction, formula
 
 DEFAULTS = {
     "library": ["x", "x^2", "x^3", "1/x", "sqrt", "exp", "log", "sin", "tanh"],

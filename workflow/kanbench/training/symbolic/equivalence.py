@@ -11,7 +11,7 @@ import numpy as np
 import sympy
 from sympy import Expr, Symbol
 
-from kanbench.symbolic.formula import values
+from kanbench.training.symbolic.formula import values
 
 AGREEMENT = 1e-9
 """Largest relative deviation, at every point, of two formulas that are taken for candidates of a proof."""

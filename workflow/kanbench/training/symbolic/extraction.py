@@ -22,8 +22,8 @@ from scipy.optimize import least_squares
 from sympy import Expr, Integer
 from torch import Tensor, nn
 
-from kanbench.build import contained_generators
-from kanbench.symbolic import formula
+from kanbench.baselines.build import contained_generators
+from kanbench.training.symbolic import formula
 
 FLOOR = 1e-5
 """Added to the unexplained variance before its logarithm is taken, as pykan does."""

@@ -1,0 +1,9 @@
+"""What everything else stands on: errors, paths, atomic files, schemas, specs, seeds.
+
+In comes what any program needs: a path, a text to write, a YAML file to check. Out goes the suite's own way of doing
+it: `errors` says what was found, what was expected and what to do next; `paths` knows where the suite's files are;
+`atomic` leaves no half file; `schema` reads YAML and checks it; `spec` writes a spec in one canonical way and names
+its run; `seeds` derives one generator for each purpose.
+
+Imports nothing of the harness.
+"""

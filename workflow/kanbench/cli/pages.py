@@ -1,0 +1,28 @@
+"""Verbs that show records: `render`, `claims`, `report`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+
+def render(options: Namespace) -> None:
+    """`render`: one recipe."""
+    from kanbench.pages import render as rendering
+
+    for path in rendering.render(options.recipe, options.records, options.output):
+        print(path)
+
+
+def claims(options: Namespace) -> None:
+    """`claims`: verdicts."""
+    from kanbench.pages import render as rendering
+
+    for path in rendering.render_claims(options.records, options.output):
+        print(path)
+
+
+def report(options: Namespace) -> None:
+    """`report`: the HTML page."""
+    from kanbench.pages import report as reporting
+
+    print(reporting.report(options.records, options.output))
