@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import RECORDS
+from record_fixtures import RECORDS
 
 from kanbench.base import paths
 from kanbench.base.errors import InvalidInput

@@ -10,7 +10,7 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-from conftest import RECORDS
+from record_fixtures import RECORDS
 
 from kanbench.pages import recipes, render, report
 from kanbench.records.frame import read_records

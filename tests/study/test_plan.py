@@ -82,6 +82,41 @@ def test_code_of_a_run_is_its_baseline_its_task_and_the_loop(tiny):
     assert all((paths.root() / file).is_file() for file in files)
 
 
+LOOP = {
+    *(f"training/{name}.py" for name in ("analysis", "ensemble", "loop", "profile", "schedules", "train")),
+    "baselines/build.py",
+    "measurement/measure.py",
+    "tasks/task.py",
+}
+FEYNMAN = {f"tasks/{name}" for name in ("feynman.py", "feynman.yaml", "feynman_formulas.yaml")}
+DIGITS = {"tasks/digits.yaml", "tasks/images.py", "data/augment.py", "data/datasets.py", "data/pictures.py"}
+SYMBOLIC = {f"training/symbolic/{name}.py" for name in ("__init__", "equivalence", "extraction", "formula")}
+DEPENDS = {
+    ("feynman", "efficient_kan", ()): LOOP | FEYNMAN,
+    ("digits", "mlp", ()): LOOP | DIGITS,
+    ("feynman", "tiled_kan", ("symbolic",)): LOOP | FEYNMAN | SYMBOLIC | {"training/analyses/symbolic.py"},
+}
+"""What three kinds of runs depend on in the harness, by name: moving a file must not change what a digest covers."""
+
+
+@pytest.mark.parametrize(("task", "method", "analyses"), DEPENDS)
+def test_what_a_digest_covers_is_known_by_name(task, method, analyses):
+    planned = plan.expand(config.load(paths.root() / "workflow/config/laptop.yaml"))
+    key = (task, method, analyses)
+    run = next(
+        run
+        for run in planned.runs.values()
+        if key == (run.spec["task"]["name"], run.spec["method"]["name"], tuple(run.spec.get("analyses", ())))
+    )
+    harness = "workflow/kanbench/"
+    files = planned.code(run.name)
+    assert {file.removeprefix(harness) for file in files if file.startswith(harness)} == DEPENDS[key]
+    others = {file for file in files if not file.startswith(harness)}
+    folder = f"baselines/{run.spec['method']['baseline']}"
+    assert {f"{folder}/baseline.yaml", f"{folder}/model.py"} <= others
+    assert all(file.startswith((folder, "metakan/")) for file in others)
+
+
 def test_what_the_snakefile_imports_leaves_torch_alone():
     code = (
         "import sys; from kanbench.cli import parser; from kanbench.study import config, plan, resume, status;"
