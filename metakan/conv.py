@@ -6,6 +6,7 @@ from torch import Tensor
 
 from . import checks
 from .bases import Basis, make_basis
+from .definition import Defined
 from .engine.shape import Convolution
 from .layer import DenseEdges, EdgeLayer, GeneratedLayer
 from .meta_learner import MetaLearner
@@ -20,7 +21,7 @@ def _pair(name: str, value: int | tuple[int, int], minimum: int) -> tuple[int, i
     return tuple(checks.integer(name, entry, minimum) for entry in pair)
 
 
-class _Conv2d(EdgeLayer):
+class _Conv2d(Defined, EdgeLayer):
     """A convolution whose kernel taps are edge functions: ``(batch, in_channels, h, w)`` to ``(batch, out, h', w')``.
 
     With padding, the padded *features* are zero, as in published convolutional KANs.
@@ -50,6 +51,9 @@ class _Conv2d(EdgeLayer):
                 f"kernel size {self.shape.kernel_size} with padding {self.shape.padding}"
             )
         return self._evaluate(x, self.shape)
+
+    def definition(self) -> dict[str, object]:
+        return {name: getattr(self.shape, name) for name in ("kernel_size", "stride", "padding", "prompt_layout")}
 
     def extra_repr(self) -> str:
         shape = self.shape

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from . import checks
 from .bases import Basis, make_basis
 from .conv import KANConv2d, MetaKANConv2d
+from .definition import Defined
 from .meta_learner import MetaLearner
 from .network import _Network
 from .sharing import SharedLearners, grouped_learners
@@ -84,7 +85,7 @@ def published_degree(basis: str, layers: int) -> int:
     return 6 if basis == "chebyshev" and layers == 4 else 3
 
 
-class ConvNetwork(_Network):
+class ConvNetwork(Defined, _Network):
     """Stages around given convolutions; then the mean over positions, dropout and a linear head.
 
     A stage with ``norm_placement="output"`` is convolution, normalisation, activation, channel dropout; with "input" it
@@ -117,8 +118,8 @@ class ConvNetwork(_Network):
         head_dropout: float = 0.5,
     ):
         super().__init__()
-        checks.choice("norm", norm, list(NORMS))
-        checks.choice("activation", activation, list(ACTIVATIONS))
+        self.norm = checks.choice("norm", norm, list(NORMS))
+        self.activation = checks.choice("activation", activation, list(ACTIVATIONS))
         self.norm_placement = checks.choice("norm_placement", norm_placement, PLACEMENTS)
         self.layers = nn.ModuleList(convolutions)
         before = norm_placement == "input"
@@ -129,6 +130,10 @@ class ConvNetwork(_Network):
         self.dropouts = nn.ModuleList(nn.Dropout2d(dropout if depth else 0.0) for depth in range(len(self.layers)))
         self.head_dropout = nn.Dropout(head_dropout)
         self.head = nn.Linear(self.layers[-1].out_channels, checks.integer("num_classes", num_classes))
+
+    def definition(self) -> dict[str, object]:
+        stages = {name: getattr(self, name) for name in ("norm", "norm_placement", "activation")}
+        return {**super().definition(), **stages}
 
     def forward(self, x: Tensor) -> Tensor:
         stages = zip(self.layers, self.norms, self.activations, self.dropouts, strict=True)
@@ -297,7 +302,8 @@ class MetaConvKAN(SharedLearners, ConvNetwork):
     def materialize(self) -> ConvKAN:
         """Return a dense `ConvKAN` with the same values; normalisation and head are copied."""
         dense = ConvKAN((1,), num_classes=1, basis=self.basis)
-        dense.channels, dense.norm_placement = list(self.channels), self.norm_placement
+        dense.channels = list(self.channels)
+        dense.norm, dense.norm_placement, dense.activation = self.norm, self.norm_placement, self.activation
         dense.layers = nn.ModuleList(layer.materialize() for layer in self.layers)
         for name in ("norms", "activations", "dropouts", "head_dropout", "head"):
             setattr(dense, name, deepcopy(getattr(self, name)))

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from . import checks
 from .bases import Basis
+from .definition import Defined
 from .engine import Dense, Generated, evaluate
 from .engine.shape import Convolution, FullyConnected
 from .meta_learner import MetaLearner, meta_learners_for
 
 
-class DenseEdges(nn.Module):
+class DenseEdges(Defined):
     """Edge numbers held as a parameter ``weight (out, edges, n_b)``."""
 
     def __init__(self, outputs: int, edges: int, basis: Basis):
@@ -27,6 +28,9 @@ class DenseEdges(nn.Module):
         """Draw normal numbers with the basis's standard deviations for this fan-in."""
         self.weight.normal_().mul_(self.weight.new_tensor(self.basis.scales(self.fan_in)))
 
+    def definition(self) -> dict[str, object]:
+        return {"basis": self.basis.describe()}
+
     @property
     def parameter(self) -> Tensor:
         return self.weight
@@ -39,7 +43,7 @@ class DenseEdges(nn.Module):
         return self.weight
 
 
-class MetaEdges(nn.Module):
+class MetaEdges(Defined):
     """Edge numbers generated from ``prompts (out, edges, prompt_dim)`` by a meta-learner.
 
     If the meta-learner M was initialised "scaled", the numbers of a prompt z are ``M(z / s)``, the amplitudes times s,
@@ -82,6 +86,9 @@ class MetaEdges(nn.Module):
         else:
             rows = self.prompts.flatten(0, 1)
             self.prompts.normal_(std=(2 / sum(rows.shape)) ** 0.5)
+
+    def definition(self) -> dict[str, object]:
+        return {"basis": self.basis.describe(), "init": self.init}
 
     @property
     def parameter(self) -> Tensor:

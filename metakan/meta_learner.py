@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import checks
 from .bases import Basis
+from .definition import Defined
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -26,7 +27,7 @@ def generate(prompts: Tensor, hidden: tuple[Tensor, Tensor], output: tuple[Tenso
     return nn.functional.linear(ACTIVATIONS[activation](inner), *output)
 
 
-class MetaLearner(nn.Module):
+class MetaLearner(Defined):
     """A two-layer perceptron from prompts ``(..., prompt_dim)`` to edge numbers ``(..., numbers)`` (Zhao et al., 2025).
 
     It has ``(prompt_dim + 1) * hidden_dim + (hidden_dim + 1) * numbers`` trainable parameters, whatever the size of
@@ -91,6 +92,9 @@ class MetaLearner(nn.Module):
             "gains": list(self.gains),
             "basis": self.basis,
         }
+
+    def definition(self) -> dict[str, object]:
+        return {"activation": self.activation, "init": self.init, "basis": self.basis}
 
     def tables(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return ``((W1, b1), (W2, b2))``."""

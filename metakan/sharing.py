@@ -8,6 +8,7 @@ from torch import nn
 
 from .bases import Basis
 from .clustering import assign_layers
+from .definition import Defined
 from .meta_learner import MetaLearner, meta_learners_for
 from .mixture import MixedLearner
 
@@ -31,7 +32,7 @@ def grouped_learners(
     return clusters, meta_learners_for(basis, max(clusters) + 1, given, **settings)
 
 
-class SharedLearners(nn.Module):
+class SharedLearners(Defined):
     """What networks around shared meta-learners have in common, fully connected and convolutional.
 
     Attributes:
@@ -59,10 +60,22 @@ class SharedLearners(nn.Module):
         for layer, learner in zip(self.layers, used, strict=True):
             layer.edges.use(learner)
 
+    def definition(self) -> dict[str, object]:
+        return {**super().definition(), "clusters": "learned" if len(self.mixtures) else self._clusters}
+
+    def _differences(self, found: dict[str, object]) -> list[str]:
+        """Groups of layers are restored, not compared; whether they are learned shows in the names of the tensors."""
+        if isinstance(found.get("clusters"), list) and not len(self.mixtures):
+            try:
+                self.set_clusters(found["clusters"])
+            except (TypeError, ValueError) as error:
+                return [str(error)]
+        return super()._differences({**found, "clusters": self.definition()["clusters"]})
+
     def set_clusters(self, ids: Sequence[int]) -> None:
         """Group the layers anew: layer l uses ``meta_learners[ids[l]]`` from now on; no number is changed.
 
-        An assignment that was learned ends with it. A state dict does not hold the groups.
+        An assignment that was learned ends with it. A state dict holds the groups, and loading it restores them.
 
         Raises:
             ValueError, TypeError: if ``ids`` is not one id a layer that uses every meta-learner.

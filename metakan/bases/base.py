@@ -55,7 +55,7 @@ class Basis(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, object]:
-        """Return the settings as JSON scalars."""
+        """Return all that defines the functions, of JSON's types: equal descriptions mean equal functions."""
 
     def scales(self, fan_in: int) -> list[float]:
         """Return the standard deviation of each number at initialisation for a layer of this fan-in."""

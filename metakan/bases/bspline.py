@@ -153,4 +153,9 @@ class BSpline(Basis):
         return super().at(x, dim)
 
     def describe(self) -> dict[str, object]:
-        return {"name": self.name, "grid_size": self.grid_size, "spline_order": self.spline_order}
+        return {
+            "name": self.name,
+            "grid_size": self.grid_size,
+            "spline_order": self.spline_order,
+            "grid_range": list(self.grid_range),
+        }

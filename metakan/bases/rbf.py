@@ -34,5 +34,10 @@ class RBF(Basis):
         return torch.cat([planes, nn.functional.silu(x).unsqueeze(0)]) if self.base else planes
 
     def describe(self) -> dict[str, object]:
-        settings = {"name": self.name, "grid_size": self.grid_size, "spline_order": self.spline_order}
+        settings = {
+            "name": self.name,
+            "grid_size": self.grid_size,
+            "spline_order": self.spline_order,
+            "grid_range": list(self.grid_range),
+        }
         return settings if self.base else {**settings, "base": False}

@@ -38,7 +38,9 @@ def test_a_round_trip_keeps_values_settings_and_provenance(tmp_path, activation,
     expected = model.meta_learners[0]
     assert isinstance(found, MetaLearner)
     assert found.describe() == expected.describe()
-    assert found.describe()["basis"] == {"name": "rbf", "grid_size": 5, "spline_order": 3}
+    assert found.describe()["basis"] == {
+        "name": "rbf", "grid_size": 5, "spline_order": 3, "grid_range": [-1.0, 1.0],
+    }  # fmt: skip
     assert (found.activation, found.init) == (activation, "released")
     assert found.provenance == PROVENANCE
     z = torch.randn(6, 2).to(dtype)
