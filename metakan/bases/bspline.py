@@ -38,6 +38,8 @@ def _truncated_power(distance: Tensor, edge: float, power: int, factor: float) -
     step = (edge - distance).relu_()  # clamp_ has no batching rule, and vmap would go sample by sample
     if power == 1:
         return step.mul_(factor)
+    if torch.jit.is_tracing():  # a trace is differentiated operator by operator, which must not find its values gone
+        return step.pow(power) * factor
     result = step * step
     for _ in range(power - 2):
         result.mul_(step)
@@ -69,6 +71,8 @@ class _SplinePlanes(torch.autograd.Function):
 
 @torch.compiler.allow_in_graph  # one node for torch.compile: traced into, its gradient is wrong in torch 2.11
 def _spline_planes(x: Tensor, centres: Tensor, spacing: float, order: int, derivative: int) -> Tensor:
+    if torch.jit.is_tracing():  # a trace that is to be stored holds torch's operators only
+        return _SplinePlanes.forward(x, centres, spacing, order, derivative)
     return _SplinePlanes.apply(x, centres, spacing, order, derivative)
 
 
@@ -148,7 +152,7 @@ class BSpline(Basis):
         """Evaluate by local support where scattering is quick and in a fixed order."""
         if dim == 2 and native.serves(x) and self.spline_order <= native.MOST_ORDER:
             return _NativeEvaluation(self, x if x[:1].is_contiguous() else x.contiguous(), dim)
-        if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        if native.looked_up(x):
             return _LocalEvaluation(self, x, dim)
         return super().at(x, dim)
 

@@ -76,22 +76,34 @@ class LocalSplines:
         )
         return native.Splines(self.count, self.order, self.start, self.spacing, pieces)
 
-    def tables(self, like: Tensor) -> Tensor:
-        """Return what turns coefficients ``(c, count)`` into their polynomials ``(c, cells * (order + 1))``.
+    def polynomials(self, coefficients: Tensor) -> Tensor:
+        """Return the polynomials ``(c, cells, order + 1)`` of functions with ``coefficients (c, count)``.
 
-        The polynomials of each cell are in rising powers of the place in it.
+        Those of a cell are in rising powers of the place in it.
         """
-        return self._constant("tables", like, self._tables)
+        return (coefficients @ self._tables(coefficients)).unflatten(1, (self.cells, -1))
 
-    def _tables(self) -> Tensor:
-        met = self.met(torch.arange(self.cells))
-        tables = torch.zeros(self.count + 1, self.cells, self.order + 1, dtype=torch.float64)
-        for cell, splines in enumerate(met.tolist()):
-            for spline, piece in zip(splines, torch.tensor(self._pieces, dtype=torch.float64).t(), strict=True):
-                tables[spline, cell] = piece
-        return tables[:-1].flatten(1)
+    def pull_polynomials(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the coefficients from that of `polynomials`."""
+        return gradient.flatten(1) @ self._tables(gradient).t()
+
+    def _tables(self, like: Tensor) -> Tensor:
+        """Return the polynomials of each spline alone, ``(count, cells * (order + 1))``."""
+        return self._constant("tables", like, self._spline_tables)
+
+    def _spline_tables(self) -> Tensor:
+        width = self.order + 1
+        rows = [[0.0] * (self.cells * width) for _ in range(self.count)]
+        for spline, row in enumerate(rows):
+            for place in range(width):  # where the spline is the one number `place` that a cell meets
+                cell = spline + width - place
+                row[cell * width : (cell + 1) * width] = [powers[place] for powers in self._pieces]
+        return torch.tensor(rows, dtype=torch.float64).view(self.count, -1)
 
     def _constant(self, name: str | int, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """Return a constant in the dtype of ``like``, made once for tensors that have values."""
+        if not native.has_values(like):
+            return make().to(like)
         key = (name, like.dtype)
         if key not in self._constants:
             self._constants[key] = make().to(like.dtype)

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from ..bases import Basis
+from .generators import bytes_each
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
 
@@ -40,6 +41,18 @@ def budget(x: Tensor, y: Tensor, parameter: Tensor) -> int:
 def allowance(unavoidable: int) -> int:
     """Return the bytes of a tile for a layer whose input, output and one number an edge take ``unavoidable`` bytes."""
     return min(max(TILE_SHARE * unavoidable, LEAST_TILE_BYTES), MOST_TILE_BYTES)
+
+
+def input_tiles(
+    x: Tensor, y: Tensor, source: Dense | Generated, shape: FullyConnected | Convolution, numbers: int, points: int
+) -> tuple[list[tuple[int, int]], int]:
+    """Return ranges of inputs (or input channels) whose temporaries fit the budget, and the budget in bytes.
+
+    ``numbers`` are those of an edge, ``points`` the bytes that a tile needs for the samples of one input.
+    """
+    edges = source.parameter.shape[0] * shape.taps * bytes_each(source, numbers)
+    available = budget(x, y, source.parameter)
+    return tiles(x.shape[1], edges + points, available), available
 
 
 def tiles(total: int, bytes_each: int, available: int) -> list[tuple[int, int]]:

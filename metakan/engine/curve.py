@@ -13,8 +13,9 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.functional import embedding_bag
+
+from .. import native
 
 
 class Curve:
@@ -82,7 +83,7 @@ class Curve:
 
 def segment_search(kinks: Tensor, low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a function from prompts ``(n,)`` to their segments; tensors without values get torch's binary search."""
-    if isinstance(kinks, FakeTensor) or kinks.is_meta:
+    if not native.has_values(kinks, low, high):
         return lambda numbers: torch.bucketize(numbers, kinks, out_int32=True)
     return SegmentSearch(kinks, low, high)
 

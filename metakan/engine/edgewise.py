@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import budget
-from .generators import bytes_each, make_generator
+from .generators import make_generator
 from .materialized import materialized
 from .shape import Convolution
 from .tiled import Setting, _differentiable_backward
@@ -19,11 +19,10 @@ def _ranges(x: Tensor, y: Tensor, setting: Setting) -> tuple[list[tuple[int, int
     source, shape = setting.source, setting.shape
     outputs = source.parameter.shape[0]
     positions = math.prod(shape.output_size(x)) if isinstance(shape, Convolution) else 1
-    numbers = outputs * shape.taps * bytes_each(source, setting.basis.numbers)
-    available = budget.budget(x, y, source.parameter)
     # About eight arrays of (samples, outputs, inputs) live at once in the backward of a tile.
     sample = 8 * x.element_size() * positions * outputs * shape.taps
-    inputs = budget.tiles(x.shape[1], numbers + sample * min(x.shape[0], 32), available)
+    points = sample * min(x.shape[0], 32)
+    inputs, available = budget.input_tiles(x, y, source, shape, setting.basis.numbers, points)
     width = inputs[0][1] if inputs else 1
     return inputs, budget.tiles(x.shape[0], sample * width, available)
 

@@ -34,7 +34,7 @@ def _shared(x: Tensor, coefficients: Tensor, basis: Basis) -> tuple[Tensor, Tens
 
     The offset is ``x.shape``, or already summed over inputs, ``(batch, 1, ...)``.
     """
-    functions = make_functions(basis, coefficients)
+    functions = make_functions(basis, coefficients, x)
     if isinstance(functions, KernelPieces):
         return functions.reduced(x)
     flat = x.reshape(-1)
@@ -120,7 +120,7 @@ def _backward(ctx, x, prompts, coefficients, gradient, kept):
         single = gradient.new_empty(1).expand(x.shape[0], 1, *x.shape[2:])
         offset = shape.kernel_gradients(gradient.sum(1, keepdim=True), single, ones, (True, False))[0]
     del merged
-    functions = make_functions(setting.basis, coefficients)
+    functions = make_functions(setting.basis, coefficients, x)
     if isinstance(functions, KernelPieces):
         x_gradient = functions.pull_reduced(x, _split(pulled, size).to(x.dtype), offset.to(x.dtype), wants_x)
         return x_gradient, None, prompts_gradient, functions.gradients()

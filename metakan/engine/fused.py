@@ -33,8 +33,8 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
+from .. import native
 from ..bases import Basis
 from ..bases.bspline import BSpline
 from .budget import LEAST_TILE_BYTES
@@ -60,7 +60,7 @@ def available(x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyCo
 @torch.compiler.disable  # a look at the environment, not part of a graph
 def _available(x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> bool:
     return (
-        not isinstance(x, FakeTensor)
+        native.has_values(x)
         and source.parameter.dtype in (torch.float32, torch.bfloat16)
         and expressible(source, basis, shape)
         and os.environ.get("METAKAN_FUSED", "1") != "0"

@@ -157,7 +157,6 @@ def _kind(source: Dense | Generated) -> type:
         return DenseTiles
     prompts = source.prompts
     # The lookup's kernels are quick on CPUs; elsewhere two small matrix products are.
-    looked_up = prompts.device.type == "cpu" and prompts.dtype in (torch.float32, torch.float64)
-    if source.activation == "relu" and prompts.shape[2] == 1 and looked_up:
+    if source.activation == "relu" and prompts.shape[2] == 1 and native.looked_up(prompts):
         return KernelCurveTiles if prompts.numel() and native.serves(*source.tensors()) else CurveTiles
     return NetworkTiles

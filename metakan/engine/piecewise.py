@@ -51,11 +51,7 @@ class Pieces:
 
     def __init__(self, basis: BSpline, coefficients: Tensor):
         self.local, self.silu = basis.local, coefficients[:, -1:]
-        self.met = basis.local.met(torch.arange(basis.local.cells, device=coefficients.device))
-        self.pieces = coefficients.new_tensor(basis.local.derivative(0))
-        splines = nn.functional.pad(coefficients[:, :-1], (0, 1)).index_select(1, self.met.flatten())
-        table = self.pieces @ splines.view(len(coefficients), *self.met.shape).transpose(1, 2)
-        self.table = table.transpose(0, 1)  # (order + 1, c, cells)
+        self.table = basis.local.polynomials(coefficients[:, :-1]).permute(2, 0, 1)  # (order + 1, c, cells)
         powers = torch.arange(1, basis.local.order + 1, dtype=coefficients.dtype, device=coefficients.device)
         self.slope_table = self.table[1:] * powers.view(-1, 1, 1) / basis.spacing
         self.sums = coefficients.new_zeros(basis.local.cells, self.table.shape[:2].numel())
@@ -110,11 +106,8 @@ class Pieces:
 
     def gradients(self) -> Tensor:
         """Return the gradient of the coefficients."""
-        functions, count = len(self.silu), self.local.count
-        met = self.pieces.t() @ self.sums.t().view(-1, functions, self.local.cells).transpose(0, 1)
-        total = met.new_zeros(functions, count + 1)
-        total.index_add_(1, self.met.t().flatten(), met.flatten(1))
-        return torch.cat([total[:, :-1], self.silu_sums], 1)
+        sums = self.sums.t().view(-1, len(self.silu), self.local.cells).permute(1, 2, 0)
+        return torch.cat([self.local.pull_polynomials(sums), self.silu_sums], 1)
 
 
 class KernelPieces:
@@ -122,8 +115,7 @@ class KernelPieces:
 
     def __init__(self, basis: BSpline, coefficients: Tensor):
         self.local, self.functions = basis.local, len(coefficients)
-        table = (coefficients[:, :-1] @ basis.local.tables(coefficients)).unflatten(1, (basis.local.cells, -1))
-        table = table.transpose(0, 1).contiguous()  # (cells, c, order + 1)
+        table = basis.local.polynomials(coefficients[:, :-1]).transpose(0, 1).contiguous()  # (cells, c, order + 1)
         factors = coefficients[:, -1].contiguous()
         self.kernel = native.Pieces(table, factors, basis.local.start, basis.spacing)
         self.sums = table.new_zeros(table.numel() + len(factors), dtype=torch.float64)
@@ -142,7 +134,8 @@ class KernelPieces:
 
         ``gradient`` may be overwritten.
         """
-        x, gradient, totals = x.contiguous(), gradient.contiguous(), totals.contiguous()
+        x, totals = x.contiguous(), totals.contiguous()
+        gradient = native.ready(gradient).contiguous()
         found = None
         if wants_x:
             found = gradient[0] if len(gradient) == 1 else torch.empty_like(x)
@@ -160,17 +153,16 @@ class KernelPieces:
         """Return the gradient of the coefficients."""
         table = self.kernel.table
         cells, factors = self.sums.to(table.dtype).split([table.numel(), self.functions])
-        pulled = cells.view(table.shape).transpose(0, 1).flatten(1) @ self.local.tables(table).t()
+        pulled = self.local.pull_polynomials(cells.view(table.shape).transpose(0, 1))
         return torch.cat([pulled, factors.unsqueeze(1)], 1)
 
 
-def make_functions(basis: Basis, coefficients: Tensor) -> Planes | Pieces | KernelPieces:
-    """Return the quickest evaluation on the device of ``coefficients``."""
-    looked_up = coefficients.device.type == "cpu" and coefficients.dtype in (torch.float32, torch.float64)
-    if not (looked_up and isinstance(basis, BSpline)):
+def make_functions(basis: Basis, coefficients: Tensor, *others: Tensor) -> Planes | Pieces | KernelPieces:
+    """Return the quickest evaluation of ``coefficients`` at the points of ``others``."""
+    if not (isinstance(basis, BSpline) and native.looked_up(coefficients)):
         return Planes(basis, coefficients)
     fits = basis.spline_order <= native.MOST_ORDER and len(coefficients) <= native.MOST_FUNCTIONS
-    return (KernelPieces if fits and native.serves(coefficients) else Pieces)(basis, coefficients)
+    return (KernelPieces if fits and native.serves(coefficients, *others) else Pieces)(basis, coefficients)
 
 
 def blocks(functions: Planes | Pieces, total: int) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import native
 from ..bases import Basis
 from .budget import PLAIN_BYTES, plain_bytes
 from .edgewise import edgewise
@@ -22,8 +23,11 @@ def evaluate(
     """Return the output and the form that gave it: "materialized", "tiled", "factorised" or "fused".
 
     A meta-learner without activation is factorised unless ``mode`` is "materialized". Otherwise "auto" means tiled
-    once the plain form would keep more than `PLAIN_BYTES`, or fused where a GPU can run that.
+    once the plain form would keep more than `PLAIN_BYTES`, or fused where a GPU can run that. Recorded for others, or
+    in a transform of `torch.func`, every layer takes the plain form (`native.needs_operators`).
     """
+    if native.needs_operators(x, *source.tensors()):
+        mode = "materialized"
     if mode != "materialized" and factorisable(source, basis, shape) and x.numel():  # nothing to share if empty
         return _eager(factorised, x, source, basis, shape), "factorised"
     if mode == "auto" and plain_bytes(x, source, basis, shape) <= PLAIN_BYTES:

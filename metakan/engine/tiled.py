@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import native
 from ..bases import Basis
 from . import budget
-from .generators import bytes_each, make_generator
+from .generators import make_generator
 from .materialized import materialized
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
@@ -33,12 +33,10 @@ class Setting:
 
 def input_tiles(x: Tensor, y: Tensor, setting: Setting) -> list[tuple[int, int]]:
     """Return ranges of inputs (or input channels) whose temporaries fit the budget."""
-    source, shape, count = setting.source, setting.shape, setting.basis.numbers
-    outputs = source.parameter.shape[0]
-    numbers = outputs * shape.taps * bytes_each(source, count)
+    count = setting.basis.numbers
     arrays = 2 if native.serves(x) else 4
     features = arrays * count * x.numel() // max(x.shape[1], 1) * x.element_size()
-    return budget.tiles(x.shape[1], numbers + features, budget.budget(x, y, source.parameter))
+    return budget.input_tiles(x, y, setting.source, setting.shape, count, features)[0]
 
 
 class _Tiled(torch.autograd.Function):

@@ -7,59 +7,33 @@ contiguous unless said otherwise, and write what they compute into tensors of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-try:
-    from . import _kernels
-except ImportError:  # installed without a compiler, or imported from the source tree
-    _kernels = None
+from .serving import TYPES, active, disabled, has_values, kernels, looked_up, needs_operators, ready, serves
 
-MOST_ORDER = _kernels.MOST_ORDER if _kernels else 0
+__all__ = [
+    "Curve", "MOST_FUNCTIONS", "MOST_ORDER", "Pieces", "Splines", "active", "disabled", "has_values", "looked_up",
+    "needs_operators", "ready", "serves",
+]  # fmt: skip
+
+MOST_ORDER = kernels.MOST_ORDER if kernels else 0
 """The highest degree of splines that the kernels know."""
 
-MOST_FUNCTIONS = _kernels.MOST_FUNCTIONS if _kernels else 0
+MOST_FUNCTIONS = kernels.MOST_FUNCTIONS if kernels else 0
 """The most functions that `Pieces` can hold."""
 
 POINTS_A_THREAD = 8192
 """Another thread is not worth waking for fewer points or edges."""
 
-_TYPES = {torch.float32: "float", torch.float64: "double"}
-_active = _kernels is not None
-
-
-def active() -> bool:
-    """Tell whether the kernels are there and in use."""
-    return _active
-
-
-@contextmanager
-def disabled() -> Iterator[None]:
-    """Use torch's operators instead, for comparisons."""
-    global _active
-    before, _active = _active, False
-    try:
-        yield
-    finally:
-        _active = before
-
-
-def serves(*tensors: Tensor) -> bool:
-    """Tell whether the kernels can be used on these tensors: plain tensors on the CPU that have values."""
-    return _active and all(
-        type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu" and tensor.dtype in _TYPES
-        for tensor in tensors
-    )
-
 
 def _run(name: str, points: Tensor, *arguments: Tensor | float) -> None:
     threads = min(torch.get_num_threads(), 1 + points.numel() // POINTS_A_THREAD)
-    values = (argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments)
-    getattr(_kernels, f"{name}_{_TYPES[points.dtype]}")(threads, *values)
+    held = [ready(argument) if isinstance(argument, Tensor) else argument for argument in arguments]
+    values = (argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in held)
+    getattr(kernels, f"{name}_{TYPES[points.dtype]}")(threads, *values)
 
 
 @dataclass(frozen=True)

@@ -134,17 +134,3 @@ def test_results_do_not_change_from_run_to_run(threads):
 
 def step(model, x):
     return torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
-
-
-def test_only_plain_tensors_on_the_cpu_are_served():
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    x = torch.zeros(2, 3)
-    assert native.serves(x, torch.nn.Parameter(x), x.double())
-    assert not native.serves(x, x.bfloat16())
-    assert not native.serves(x.to("meta"))
-    with FakeTensorMode() as mode:
-        assert not native.serves(mode.from_tensor(x))
-    with native.disabled():
-        assert not native.serves(x)
-    assert native.serves(x)
