@@ -52,6 +52,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="torch finds no GPU here; run `make test-gpu` where there is one"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_behind():
+    """Fail where the tests of a file leave something new at the top of the repository."""
+    before = {path.name for path in ROOT.iterdir()}
+    yield
+    left = {path.name for path in ROOT.iterdir()} - before - {".pytest_cache", ".snakemake", ".hypothesis", "results"}
+    assert not left, f"left in the repository: {sorted(left)}"
+
+
 @pytest.fixture
 def tiny() -> dict:
     """A valid study of two quick runs, free to be changed."""
