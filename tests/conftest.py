@@ -62,6 +62,14 @@ def nothing_left_behind():
 
 
 @pytest.fixture
+def elsewhere(tmp_path, monkeypatch) -> Path:
+    """Work in a folder of the test's own; the suite is still the one of this checkout."""
+    monkeypatch.setenv("KANBENCH_ROOT", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def tiny() -> dict:
     """A valid study of two quick runs, free to be changed."""
     return copy.deepcopy(TINY)

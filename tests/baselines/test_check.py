@@ -12,6 +12,8 @@ import yaml
 from kanbench.base.errors import Unavailable
 from kanbench.baselines import build, check, discovery
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 DESCRIPTION = {
     "label": "Guest",
     "cite": {"key": "someone2020", "url": "https://example.org"},

@@ -13,6 +13,8 @@ from kanbench.baselines import build, check, discovery
 from kanbench.measurement import measure
 from kanbench.tasks.task import Problem
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 kan = pytest.importorskip("kan", reason="pykan is not installed")
 METHODS = discovery.discover()["pykan"].methods
 MODULE = build.load_model_module(METHODS["pykan-default"].baseline)
