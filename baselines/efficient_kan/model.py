@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 UPSTREAM = "efficient_kan"
+RELEASED_COEFFICIENTS, RELEASED_SCALES = 0.01, 0.1
+"""Sizes of `initialise_as_released`: of a coefficient times the root of the numbers that a unit adds up, of a scale."""
 
 
 def bspline_basis(x: Tensor, knots: Tensor, order: int) -> Tensor:
@@ -87,6 +89,25 @@ class EfficientKAN(nn.Module):
         return x
 
 
+@torch.no_grad()
+def initialise_as_released(network: nn.Module) -> None:
+    """Draw all parameters as the dense KAN of MetaKAN's released code does (zhao2025, `kan.py`).
+
+    Base weights are uniform in ±1/√inputs. Coefficients are normal with a standard deviation of
+    0.01 / √(inputs · (grid_size + spline_order)), their scales normal around 1 with one of 0.1: the splines start at
+    almost nothing, and at the same size on every edge.
+
+    Args:
+        network: Has `layers` with `base_weight` and `spline_scaler`, shape (outputs, inputs), and `spline_weight`,
+            shape (outputs, inputs, grid_size + spline_order): of upstream or of `EfficientKAN`.
+    """
+    for layer in network.layers:
+        _, inputs, numbers = layer.spline_weight.shape
+        layer.base_weight.uniform_(-(inputs**-0.5), inputs**-0.5)
+        layer.spline_weight.normal_(0.0, RELEASED_COEFFICIENTS / math.sqrt(inputs * numbers))
+        layer.spline_scaler.normal_(1.0, RELEASED_SCALES)
+
+
 def build(problem, settings) -> nn.Module:
     """Return the network: inputs (batch, *input_shape) -> outputs (batch, outputs)."""
     width, grid_range = problem.width(settings), list(problem.grid_range)
@@ -97,6 +118,8 @@ def build(problem, settings) -> nn.Module:
         network = KAN(width, scale_noise=settings["noise_scale"], grid_range=grid_range, **options)
     else:
         network = EfficientKAN(width, noise_scale=settings["noise_scale"], grid_range=grid_range, **options)
+    if settings.get("initialisation") == "released":
+        initialise_as_released(network)
     return nn.Sequential(nn.Flatten(), network)
 
 

@@ -18,7 +18,8 @@ from kanbench.tasks.task import Problem
 from kanbench.training import train
 from metakan import MetaKAN, to_efficient_kan
 
-METHOD = discovery.discover()["efficient_kan"].methods["efficient_kan"]
+METHODS = discovery.discover()["efficient_kan"].methods
+METHOD, RELEASED = METHODS["efficient_kan"], METHODS["efficient_kan-released"]
 MODULE = build.load_model_module(METHOD.baseline)
 SHAPES = [(5, 3, (-1.0, 1.0)), (8, 2, (0.0, 3.0)), (3, 1, (-2.0, 1.0))]
 STAND_IN = Path(__file__).resolve().parents[1] / "stand_ins/efficient_kan_stand_in.py"
@@ -99,6 +100,60 @@ def test_splines_start_as_least_squares_fits_to_small_noise():
         assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
 
 
+WIDE = {"hidden_width": 200, "depth": 1}
+
+
+def check_the_released_sizes(model):
+    """Assert the distributions of MetaKAN's released dense KAN, layer by layer."""
+    for layer in model[1].layers:
+        outputs, inputs, numbers = layer.spline_weight.shape
+        uniform, scaler, coefficients = layer.base_weight, layer.spline_scaler, layer.spline_weight
+        assert uniform.abs().max() <= inputs**-0.5
+        assert uniform.std().item() == pytest.approx((3 * inputs) ** -0.5, rel=0.05)
+        assert coefficients.std().item() == pytest.approx(0.01 / (inputs * numbers) ** 0.5, rel=0.05)
+        assert coefficients.mean().abs() < 4 * coefficients.std() / coefficients.numel() ** 0.5
+        assert scaler.mean().item() == pytest.approx(1, abs=4 * 0.1 / (outputs * inputs) ** 0.5)
+        assert scaler.std().item() == pytest.approx(0.1, rel=0.1)
+        excess = ((coefficients / coefficients.std()) ** 4).mean() - 3
+        assert excess.abs() < 0.5, "normal, not uniform: the fourth moment of a uniform law is 1.8"
+
+
+@pytest.mark.parametrize("setting", [{"grid_size": 5}, {"grid_size": 20, "spline_order": 2}])
+def test_the_released_initialisation_has_its_standard_deviations(setting):
+    settings = discovery.resolve(RELEASED, "classification", WIDE | setting)
+    model = build.build(RELEASED, settings, Problem("classification", inputs=100, outputs=10))
+    check_the_released_sizes(model)
+
+
+def test_the_released_initialisation_changes_first_values_and_no_count():
+    problem, axes = Problem("classification", inputs=784, outputs=10), {"hidden_width": 32, "depth": 1}
+    models = [build.build(m, discovery.resolve(m, "classification", axes), problem) for m in METHODS.values()]
+    counts = [measure.count_parameters(model, []) for model in models]
+    assert counts[0] == counts[1]
+    assert counts[0]["trainable"] == 254_080
+    sizes = [model[1].layers[0].spline_scaler.abs().mean().item() for model in models]
+    assert sizes[0] < 0.02
+    assert sizes[1] == pytest.approx(1, rel=0.01)
+
+
+def test_an_implied_setting_is_in_specs_where_it_was_changed_alone():
+    families = ("function_fitting", "classification", "pde")
+    assert not [f for f in families if "initialisation" in discovery.resolve(METHOD, f, {})]
+    chosen = {"initialisation": "upstream"}
+    assert "initialisation" not in discovery.resolve(METHOD, "pde", chosen)
+    assert discovery.resolve(RELEASED, "pde", {})["initialisation"] == "released"
+    assert "initialisation" not in discovery.resolve(RELEASED, "pde", chosen)
+
+
+def test_a_baseline_that_is_plain_keeps_its_own_name_beside_its_variants(tiny):
+    tiny["experiments"]["E1"]["methods"] = ["efficient_kan"]
+    (run,) = plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values()
+    assert (run.spec["method"]["name"], run.spec["method"]["variant"]) == ("efficient_kan", None)
+    tiny["experiments"]["E1"]["methods"] = ["all"]
+    names = {run.spec["method"]["name"] for run in plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values()}
+    assert {"efficient_kan", "efficient_kan-released"} < names
+
+
 def test_memory_is_that_of_the_recursion():
     model, batch, inputs = network([20, 7], 5, 3, (-1.0, 1.0)).float(), 256, 20
     x = torch.rand(batch, inputs, requires_grad=True)
@@ -171,8 +226,16 @@ def test_state_dicts_are_exchangeable_with_the_package(upstream, shape):
     torch.testing.assert_close(to_efficient_kan(learnt, theirs)(x), learnt(x), atol=1e-5, rtol=1e-5)
 
 
-def test_the_package_keeps_the_contract(upstream):
-    broken = {result.rule: result.message for result in check.check_method(METHOD) if result.ok is False}
+def test_the_released_initialisation_is_drawn_over_that_of_the_package(upstream):
+    settings = discovery.resolve(RELEASED, "classification", WIDE)
+    model = build.build(RELEASED, settings, Problem("classification", inputs=100, outputs=10))
+    assert isinstance(model[1], upstream.KAN)
+    check_the_released_sizes(model)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_the_package_keeps_the_contract(upstream, method):
+    broken = {result.rule: result.message for result in check.check_method(method) if result.ok is False}
     assert not broken
 
 

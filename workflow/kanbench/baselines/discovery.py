@@ -80,6 +80,8 @@ class Baseline:
     example: Mapping[str, Any]
     groups: tuple[str, ...] = ()
     limits: tuple[Mapping[str, Any], ...] = ()
+    plain: bool = False
+    implied: frozenset[str] = frozenset()
 
     @property
     def file(self) -> str:
@@ -88,12 +90,12 @@ class Baseline:
 
     @cached_property
     def methods(self) -> dict[str, Method]:
-        """The methods by name: one a variant, or the baseline itself where it has none."""
+        """The methods by name: the baseline itself where it has no variants or is `plain`, and one a variant."""
         skip = {family: entry["skip"] for family, entry in self.tasks.items() if "skip" in entry}
         common = {"baseline": self, "cite": self.cite, "axes": self.axes, "skip": skip}
-        if not self.variants:
-            return {self.name: Method(self.name, variant=None, label=self.label, settings=self.settings, **common)}
-        return {
+        own = Method(self.name, variant=None, label=self.label, settings=self.settings, **common)
+        plain = {self.name: own} if self.plain or not self.variants else {}
+        return plain | {
             (name := f"{self.name}-{variant}"): Method(
                 name, variant=variant, label=entry["label"], settings={**self.settings, **entry["settings"]}, **common
             )
@@ -206,6 +208,8 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         example=content["example"],
         groups=tuple(content.get("groups", ())),
         limits=tuple(content.get("limits", ())),
+        plain=content.get("plain", False),
+        implied=frozenset(n for n, entry in settings.items() if isinstance(entry, dict) and entry.get("implied")),
     )
 
 
@@ -341,7 +345,8 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
     """Return the complete settings of a method on a family of tasks.
 
     Defaults yield to the variant, that to the family's settings, those to `overrides`. A standard axis that does
-    not apply to the method is dropped, so that runs which differ only in it are one run.
+    not apply to the method is dropped, so that runs which differ only in it are one run; so is an implied setting that
+    has its default.
 
     Raises:
         InvalidInput: naming every unknown setting, every value that does not fit and every limit of the description
@@ -356,7 +361,8 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
     problems = list(_exceeded(baseline, merged))
     if problems:
         raise InvalidInput(problems)
-    return {name: _exact(value, baseline.schemas[name]) for name, value in merged.items()}
+    exact = {name: _exact(value, baseline.schemas[name]) for name, value in merged.items()}
+    return {n: value for n, value in exact.items() if n not in baseline.implied or value != baseline.settings[n]}
 
 
 def _exceeded(baseline: Baseline, settings: Mapping[str, Any]) -> Iterator[Finding]:

@@ -73,7 +73,7 @@ def plan(options: Namespace) -> None:
         print(_cost(planned, {run.name: run for run in chosen}, options.records))
         return
     for run in chosen:
-        print(run.text if options.json else f"{','.join(run.experiments):10}{run.name}")
+        print(run.text if options.json else f"{','.join(run.experiments):9} {run.name}")
     if not options.json:
         print(
             f"{len(chosen)} of {len(planned.runs)} runs of '{planned.study.name}', records below {planned.folder}/runs/"

@@ -323,13 +323,19 @@ class _Expansion:
                     yield method, overrides, training, source
 
     def _matching(self, name: str, place: str, architecture: str) -> list[Any]:
-        """Return the methods that a name stands for; `all` means those of the experiment's architecture."""
-        found = [
-            method
-            for method in self.methods.values()
-            if name in (method.name, method.baseline.name)
-            or (name == "all" and method.baseline.architecture == architecture)
-        ]
+        """Return the methods that a name stands for: the one of that name, else those of the baseline of that name.
+
+        `all` means those of the experiment's architecture.
+        """
+        found = (
+            [self.methods[name]]
+            if name in self.methods
+            else [
+                method
+                for method in self.methods.values()
+                if name == method.baseline.name or (name == "all" and method.baseline.architecture == architecture)
+            ]
+        )
         if not found:
             known = {*self.methods, *(m.baseline.name for m in self.methods.values()), "all"}
             self._unknown(f"{place}.name" if "." in place else place, "method", name, sorted(known))
