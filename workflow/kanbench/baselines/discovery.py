@@ -345,8 +345,7 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
     """Return the complete settings of a method on a family of tasks.
 
     Defaults yield to the variant, that to the family's settings, those to `overrides`. A standard axis that does
-    not apply to the method is dropped, so that runs which differ only in it are one run; so is an implied setting that
-    has its default.
+    not apply to the method is dropped, so that runs which differ only in it are one run; so is an implied default.
 
     Raises:
         InvalidInput: naming every unknown setting, every value that does not fit and every limit of the description
@@ -398,8 +397,5 @@ def code_files(baseline: Baseline) -> list[Path]:
     for source in baseline.sources:
         path = (paths.root() / source).resolve()
         files |= {path} if path.is_file() else set(path.rglob("*.py"))
-    return sorted(path for path in files if not _generated(path))
-
-
-def _generated(path: Path) -> bool:
-    return "__pycache__" in path.parts or path.suffix == ".pyc" or path.name.startswith(".")
+    generated = {path for path in files if "__pycache__" in path.parts or path.suffix == ".pyc" or path.name[0] == "."}
+    return sorted(files - generated)
