@@ -93,9 +93,8 @@ class Baseline:
         """The methods by name: the baseline itself where it has no variants or is `plain`, and one a variant."""
         skip = {family: entry["skip"] for family, entry in self.tasks.items() if "skip" in entry}
         common = {"baseline": self, "cite": self.cite, "axes": self.axes, "skip": skip}
-        own = Method(self.name, variant=None, label=self.label, settings=self.settings, **common)
-        plain = {self.name: own} if self.plain or not self.variants else {}
-        return plain | {
+        plain = Method(self.name, variant=None, label=self.label, settings=self.settings, **common)
+        return ({self.name: plain} if self.plain or not self.variants else {}) | {
             (name := f"{self.name}-{variant}"): Method(
                 name, variant=variant, label=entry["label"], settings={**self.settings, **entry["settings"]}, **common
             )
