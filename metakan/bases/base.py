@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from .silu import silu
 
 
 class Basis(ABC):
@@ -103,7 +105,7 @@ class PolynomialBasis(Basis):
     def planes(self, x: Tensor) -> Tensor:
         planes = self.polynomials(torch.tanh(x))
         if self.base:
-            planes.append(nn.functional.silu(x))
+            planes.append(silu(x))
         return torch.stack(planes)
 
     def describe(self) -> dict[str, object]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import native
 from .base import Basis, Evaluation
 from .local import LocalSplines
+from .silu import pull_silu, silu, silu_values
 
 
 def cardinal_spline(u: Tensor, order: int, derivative: int = 0) -> Tensor:
@@ -61,12 +62,18 @@ class _SplinePlanes(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         x, centres, ctx.spacing, ctx.order, ctx.derivative = inputs
         ctx.save_for_backward(x, centres)
+        ctx.save_for_forward(x, centres)
 
     @staticmethod
     def backward(ctx, gradient):
         x, centres = ctx.saved_tensors
         slopes = _spline_planes(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1)
         return (gradient * slopes).sum(0), None, None, None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        x, centres = ctx.saved_tensors
+        return tangent * _spline_planes(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1)
 
 
 @torch.compiler.allow_in_graph  # one node for torch.compile: traced into, its gradient is wrong in torch 2.11
@@ -90,12 +97,12 @@ class _LocalEvaluation(Evaluation):
     def features(self) -> Tensor:
         features = self.x.new_zeros(*self.x.shape, self.basis.numbers)
         features.scatter_(-1, self.met, self.basis.local.values(self.powers).movedim(0, -1).contiguous())
-        features[..., -1] = nn.functional.silu(self.x)
+        features[..., -1] = silu_values(self.x)
         return features.movedim(-1, self.dim)
 
     def pull(self, gradient: Tensor) -> Tensor:
         gradient = gradient.movedim(self.dim, -1)
-        result = torch.ops.aten.silu_backward(gradient[..., -1].contiguous(), self.x)
+        result = pull_silu(gradient[..., -1].contiguous(), self.x)
         gradient[..., -1] = 0
         met = gradient.gather(-1, self.met)
         for place, slopes in enumerate(self.basis.local.values(self.powers, 1)):
@@ -107,10 +114,13 @@ class _NativeEvaluation(Evaluation):
     """The same by a kernel. Features lie along the dimension after the second, as layers want them."""
 
     def features(self) -> Tensor:
-        return self.basis.local.kernel(self.x, 0).features(self.x)
+        lowest = torch.finfo(self.x.dtype).min  # where SiLU has reached its limit
+        return self.basis.local.kernel(self.x, 0).features(self.x.clamp(min=lowest))
 
     def pull(self, gradient: Tensor) -> Tensor:
-        return self.basis.local.kernel(self.x, 1).pull(self.x, gradient.contiguous())
+        limits = torch.finfo(self.x.dtype)
+        finite = self.x.clamp(limits.min, limits.max)
+        return self.basis.local.kernel(self.x, 1).pull(finite, gradient.contiguous())
 
 
 class BSpline(Basis):
@@ -140,13 +150,12 @@ class BSpline(Basis):
 
     def planes(self, x: Tensor) -> Tensor:
         splines = _spline_planes(x, self.centres(x), self.spacing, self.spline_order, 0)
-        return torch.cat([splines, nn.functional.silu(x).unsqueeze(0)])
+        return torch.cat([splines, silu(x).unsqueeze(0)])
 
     def slopes(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             splines = _spline_planes(x, self.centres(x), self.spacing, self.spline_order, 1)
-            gate = torch.sigmoid(x)
-            return torch.cat([splines, (gate * (1 + x * (1 - gate))).unsqueeze(0)])
+            return torch.cat([splines, silu_values(x, 1).unsqueeze(0)])
 
     def at(self, x: Tensor, dim: int) -> Evaluation:
         """Evaluate by local support where scattering is quick and in a fixed order."""

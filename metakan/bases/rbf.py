@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import Basis
+from .silu import silu
+
+NEGLIGIBLE = 32.0
+"""Distance from a centre, in units of h, from which a Gaussian is 0 in every dtype."""
 
 
 class RBF(Basis):
@@ -29,9 +33,11 @@ class RBF(Basis):
 
     def planes(self, x: Tensor) -> Tensor:
         centres = torch.linspace(*self.grid_range, self.count, dtype=x.dtype, device=x.device)
-        distance = (x.unsqueeze(0) - centres.view(-1, *[1] * x.dim())) / self.spacing
+        low, high = self.grid_range
+        near = x.clamp(low - NEGLIGIBLE * self.spacing, high + NEGLIGIBLE * self.spacing)  # its square stays finite
+        distance = (near.unsqueeze(0) - centres.view(-1, *[1] * x.dim())) / self.spacing
         planes = torch.exp(-distance * distance)
-        return torch.cat([planes, nn.functional.silu(x).unsqueeze(0)]) if self.base else planes
+        return torch.cat([planes, silu(x).unsqueeze(0)]) if self.base else planes
 
     def describe(self) -> dict[str, object]:
         settings = {

@@ -10,6 +10,8 @@ from torch import Tensor
 from .. import checks
 from .base import Basis
 
+NEGLIGIBLE = 64.0
+"""Distance from the translation, in units of the scale, from which the wavelet is 0 in every dtype."""
 _NORM = 2 / (math.sqrt(3) * math.pi**0.25)
 
 
@@ -34,9 +36,18 @@ class Wavelet(Basis):
         self.scale = checks.choice("scale", scale, ("log", "direct"))
 
     def edge_sum(self, x: Tensor, numbers: Tensor) -> Tensor:
+        if x.dtype == torch.float16:  # its range is too narrow for what follows
+            return self.edge_sum(x.float(), numbers.float()).to(x.dtype)
         weight, scale, translation = numbers.unbind(-1)
-        shifted = x.unsqueeze(-2) - translation
-        u = shifted * torch.exp(-scale) if self.scale == "log" else shifted / scale
+        most = 0.98 * math.log(torch.finfo(x.dtype).max)
+        far = math.exp(0.9 * most)  # both factors of u stay finite, since 0 times infinity is no gradient
+        shifted = x.clamp(-far, far).unsqueeze(-2) - translation.clamp(-far, far)
+        if self.scale == "log":
+            u = (shifted * torch.exp(-scale.clamp(-most, most))).clamp(-NEGLIGIBLE, NEGLIGIBLE)
+        else:
+            width = scale.abs()
+            outside = (shifted.abs() >= NEGLIGIBLE * width) | (width < NEGLIGIBLE / torch.finfo(x.dtype).max)
+            u = torch.where(outside, NEGLIGIBLE, shifted) / torch.where(outside, 1.0, scale)
         square = u * u
         hats = (1 - square) * torch.exp(-0.5 * square)
         return torch.einsum("...oi,oi->...o", hats, weight * _NORM)
