@@ -71,4 +71,6 @@ class _SiLU(torch.autograd.Function):
 @torch.compiler.allow_in_graph  # one node for torch.compile, as the splines are
 def silu(x: Tensor, derivative: int = 0) -> Tensor:
     """Return SiLU or a derivative of it, elementwise; differentiable to any order."""
+    if torch.jit.is_tracing():  # a trace that is to be stored holds torch's operators only
+        return silu_values(x, derivative)
     return _SiLU.apply(x, derivative)
