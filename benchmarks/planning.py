@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from kanbench.base import paths
+from kanbench.base import paths, schema
 from kanbench.study import config, plan
 
 STUDY = "workflow/config/smoke.yaml"
@@ -21,7 +21,7 @@ STUDY = "workflow/config/smoke.yaml"
 
 def study(runs: int) -> dict:
     """Return a study with `runs` runs of one method on one task."""
-    content = yaml.safe_load((paths.root() / STUDY).read_text(encoding="utf-8"))
+    content = schema.read_yaml(paths.root() / STUDY, STUDY)
     content["study"], content["seeds"] = "planning", list(range(runs))
     content["experiments"] = {"E1": {**content["experiments"]["E1"], "methods": ["mlp"]}}
     return content

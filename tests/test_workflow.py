@@ -64,6 +64,19 @@ def test_a_bad_study_is_refused_before_the_dag_exists(run, study, tiny):
     assert "Job stats" not in output
 
 
+@pytest.mark.parametrize(
+    ("ending", "found"),
+    [("seeds: [0]\n", "'seeds' is written twice"), ("only: &a [*a]\n", ""), ("data_root: 2001-01-01\n", "date")],
+)
+def test_what_our_reader_refuses_snakemake_does_not_accept(run, shared_suite, tiny, tmp_path, ending, found):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(tiny) + ending)
+    done = run(snakemake("--dry-run", config=str(file)), shared_suite)
+    assert done.returncode != 0
+    assert found in done.stdout + done.stderr
+    assert "Job stats" not in done.stdout + done.stderr
+
+
 def test_train_touch_edit_revert_and_add_rerun_exactly_what_they_should(run, study, tiny):
     done = run(snakemake("--until", "train"), study)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -26,8 +26,17 @@ class Finding:
     next_step: str
 
     def __str__(self) -> str:
-        where = f"{self.file}: {self.key}" if self.key else self.file
-        return f"{where}\n    found:    {self.found}\n    expected: {self.expected}\n    next:     {self.next_step}"
+        where = f"{self.file}: {_shown(self.key)}" if self.key else self.file
+        found, expected = _shown(self.found), _shown(self.expected, 4 * MAX_SHOWN)
+        return f"{where}\n    found:    {found}\n    expected: {expected}\n    next:     {self.next_step}"
+
+
+MAX_SHOWN = 300
+"""Characters of what was found that a message repeats."""
+
+
+def _shown(text: str, most: int = MAX_SHOWN) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 class KanbenchError(Exception):
@@ -55,5 +64,5 @@ class Unavailable(KanbenchError):
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return 'one of a, b, c (did you mean b?)' for a message about the unknown `name`."""
     options = ", ".join(sorted(map(str, known)))
-    matches = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name)[:MAX_SHOWN], [str(k) for k in known], n=1, cutoff=0.5)
     return f"one of {options} (did you mean '{matches[0]}'?)" if matches else f"one of {options}"

@@ -28,3 +28,11 @@ def relative(path: Path) -> str:
         return path.resolve().relative_to(root()).as_posix()
     except ValueError:
         return str(path)
+
+
+def exists(path: Path) -> bool:
+    """Tell whether there is such a file or folder; false for what no file can be called."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

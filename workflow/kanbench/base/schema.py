@@ -11,49 +11,48 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from kanbench.base import plain_yaml
 from kanbench.base.errors import Finding, InvalidInput, nearest
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _UniqueKeys(_Loader):
-    """A safe loader that refuses a key written twice, which plain YAML silently lets the last one win."""
-
-    def construct_mapping(self, node, deep=False):
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is written twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+MAX_BYTES = 4 * 2**20
+"""Largest YAML file that is read."""
 
 
 def read_yaml(path: Path, label: str) -> Any:
-    """Return the content of a YAML file.
+    """Return the content of a YAML file: plain data, as `kanbench.base.plain_yaml` bounds them.
 
     Raises:
-        InvalidInput: the file is absent or is not YAML; `label` names it in the message.
+        InvalidInput: the file is absent, cannot be read, is not UTF-8 or is not plain YAML; `label` names it in the
+            message.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            found = f"more than {MAX_BYTES} bytes"
+            raise InvalidInput([Finding(label, "", found, "a file that a person has written", "check the path")])
+        return plain_yaml.load(content.decode("utf-8"))
     except FileNotFoundError:
         raise InvalidInput([Finding(label, "", "no such file", "a YAML file", "check the path")]) from None
+    except OSError as error:
+        found = f"cannot be read: {error.strerror or error}"
+        raise InvalidInput([Finding(label, "", found, "a YAML file", "check the path and its rights")]) from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        found = f"the byte 0x{content[error.start]:02x}, which is not UTF-8"
+        raise InvalidInput([Finding(label, f"line {line}", found, "text in UTF-8", "save the file as UTF-8")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise InvalidInput([Finding(label, where, problem, "valid YAML with unique keys", "mend that line")]) from None
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise InvalidInput([Finding(label, where, problem, "plain YAML with unique keys", "mend that line")]) from None
 
 
 @cache
 def validator(name: str) -> Draft202012Validator:
     """Return the validator of `workflow/schemas/<name>.schema.yaml`."""
-    content = yaml.load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"), Loader=_Loader)
-    return Draft202012Validator(content)
+    return Draft202012Validator(read_yaml(SCHEMAS / f"{name}.schema.yaml", f"workflow/schemas/{name}.schema.yaml"))
 
 
 def findings(instance: Any, schema: str, label: str) -> list[Finding]:

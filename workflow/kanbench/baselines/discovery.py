@@ -83,7 +83,7 @@ class Baseline:
     plain: bool = False
     implied: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def file(self) -> str:
         """The description's path, as messages write it."""
         return paths.relative(self.path / DESCRIPTION)
@@ -306,8 +306,8 @@ class _Semantics:
     def _check_sources(self) -> None:
         for source in _list(self.content.get("sources")):
             path = paths.root() / str(source)
-            if not path.exists():
-                around = path.parent.glob("[!.]*") if path.parent.is_dir() else []
+            if not paths.exists(path):
+                around = path.parent.glob("[!.]*") if paths.exists(path.parent) else []
                 siblings = [other.name for other in around]
                 expected = f"a path relative to the root of the repository; there, {nearest(path.name, siblings)}"
                 self._add("sources", f"'{source}' does not exist", expected, "correct the path")

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 from markupsafe import Markup
 from PIL import Image
 
-from kanbench.base import paths
+from kanbench.base import paths, schema
 from kanbench.base.atomic import write_text
 from kanbench.base.spec import canonical
 from kanbench.pages import recipes, render, style
@@ -227,7 +226,7 @@ def command(spec: Mapping[str, Any]) -> str:
 def _bibtex() -> str:
     """Return a BibTeX entry of the suite from CITATION.cff; a minimal one where there is none."""
     file = paths.root() / "CITATION.cff"
-    about = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    about = schema.read_yaml(file, file.name) if file.is_file() else {}
     authors = " and ".join(
         author.get("name") and f"{{{author['name']}}}" or f"{author.get('family-names')}, {author.get('given-names')}"
         for author in about.get("authors", [])

@@ -91,17 +91,26 @@ def from_content(content: Mapping[str, Any], label: str) -> Study:
     """Return the study of an already parsed config, as Snakemake hands it over. Raises InvalidInput."""
     content = copy.deepcopy(dict(content))
     problems = schema.findings(content, "config", label)
-    known = list(content.get("experiments") or {})
-    for name in selected(content.get("only")):
-        if name not in known:
-            problems.append(Finding(label, "only", name, nearest(name, known), "name experiments of this study"))
-    if "records" in content and not (paths.root() / content["records"]).exists():
-        problems.append(
-            Finding(label, "records", content["records"], "a folder with records.jsonl.gz", "correct the path")
-        )
+    problems += _name_findings(content, label)
     if problems:
         raise InvalidInput(problems)
     return Study(label, content)
+
+
+def _name_findings(content: Mapping[str, Any], label: str) -> list[Finding]:
+    """Return which experiments of `only`, and which record set, do not exist; parts of a wrong type are passed over."""
+    only, records, experiments = (content.get(key) for key in ("only", "records", "experiments"))
+    known = list(experiments) if isinstance(experiments, Mapping) else []
+    listed = isinstance(only, list) and all(isinstance(name, str) for name in only)
+    names = selected(only) if isinstance(only, str) or listed else []
+    problems = [
+        Finding(label, "only", name, nearest(name, known), "name experiments of this study")
+        for name in names
+        if name not in known
+    ]
+    if isinstance(records, str) and not paths.exists(paths.root() / records):
+        problems.append(Finding(label, "records", records, "a folder with records.jsonl.gz", "correct the path"))
+    return problems
 
 
 def from_snakemake(config: Mapping[str, Any], configfiles: list[str]) -> Study:
@@ -109,7 +118,13 @@ def from_snakemake(config: Mapping[str, Any], configfiles: list[str]) -> Study:
 
     `--configfile` would be merged *into* a file that the Snakefile names, experiment by experiment, so the
     Snakefile names none: without `--configfile` the default study is read here and `--config` overlays it.
+    Snakemake has read the files by then, and its reader lets the last of two equal keys win: they are read again here.
+
+    Raises:
+        InvalidInput: as `load`, or a file is refused by `schema.read_yaml`.
     """
+    for file in configfiles:
+        schema.read_yaml(Path(file), paths.relative(Path(file)))
     if "experiments" in config:
         label = ", ".join(paths.relative(Path(file)) for file in configfiles) or "--config"
         return from_content(config, label)
