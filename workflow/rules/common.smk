@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from kanbench.baselines import discovery
 from kanbench.study import config as studies
 from kanbench.pages import recipes
 from kanbench.process import server
@@ -9,6 +10,8 @@ resume.release_stale_lock(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
 PLAN = plan.expand(STUDY)
 PLAN.leading = getattr(workflow, "is_main_process", True)
+if PLAN.leading:
+    discovery.warn(PLAN.refused)
 PLAN.write()
 RESULTS = STUDY.folder
 RECIPES = recipes.discover()

@@ -5,33 +5,34 @@ Reads descriptions only; `kanbench.baselines.build` imports the models.
 
 from __future__ import annotations
 
-import keyword
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from kanbench.base import paths, schema
-from kanbench.base.errors import Finding, InvalidInput, nearest
+from kanbench.base.errors import Finding, InvalidInput
+from kanbench.baselines.description import (
+    AXES,
+    NUMBER,
+    Semantics,
+    default,
+    name_findings,
+    setting_schema,
+    value_findings,
+)
 
 DESCRIPTION, MODEL = "baseline.yaml", "model.py"
-NAME = re.compile(r"[a-z][a-z0-9_]*")
-AXES = ("grid_size", "spline_order", "hidden_width", "depth", "prompt_dim", "hidden_dim", "num_clusters")
-AXIS_MINIMUM = {"depth": 0}
-"""Least value of an axis that is written as a plain default; 1 for those not named here."""
-TRAINING_KNOBS = ("learning_rate", "weight_decay")
-"""What a search space may vary beside the settings, for all parameters or as `<group>.<knob>` for those of a group."""
 ARCHITECTURE = "fully_connected"
 """Architecture of a baseline, and of an experiment's `all`, that names none."""
+ALL = "all"
+"""What an experiment calls the methods of its architecture."""
 REST = "other"
 """Parameter group of the parameters that a baseline puts into none of its own."""
-_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"))
-_NUMBER = (int, float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,9 @@ class Method:
         name: The baseline's name, or `<baseline>-<variant>`.
         variant: Name of the variant, or None.
         settings: Defaults with the variant's overrides laid over them, for any family of tasks.
+        axes: Standard sweep axes that mean something to it, those of its variant where that declares its own.
         skip: Reason by family, for the families that it cannot run.
+        limits: Those of the baseline, then those of its variant.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Method:
     cite: Mapping[str, str]
     axes: tuple[str, ...]
     skip: Mapping[str, str]
+    limits: tuple[Mapping[str, Any], ...] = ()
 
     def skip_reason(self, family: str) -> str | None:
         """Return why this method does not run on a family of tasks, or None where it does."""
@@ -61,7 +65,10 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A validated `baseline.yaml`. `settings` holds the defaults and `schemas` the JSON Schema of every setting."""
+    """A validated `baseline.yaml`. `settings` holds the defaults and `schemas` the JSON Schema of every setting.
+
+    `waivers` names the rules of the contract that the published method breaks, with the reason.
+    """
 
     name: str
     path: Path
@@ -82,6 +89,7 @@ class Baseline:
     limits: tuple[Mapping[str, Any], ...] = ()
     plain: bool = False
     implied: frozenset[str] = frozenset()
+    waivers: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def file(self) -> str:
@@ -92,11 +100,18 @@ class Baseline:
     def methods(self) -> dict[str, Method]:
         """The methods by name: the baseline itself where it has no variants or is `plain`, and one a variant."""
         skip = {family: entry["skip"] for family, entry in self.tasks.items() if "skip" in entry}
-        common = {"baseline": self, "cite": self.cite, "axes": self.axes, "skip": skip}
-        plain = Method(self.name, variant=None, label=self.label, settings=self.settings, **common)
+        common = {"baseline": self, "cite": self.cite, "skip": skip}
+        whole = {"variant": None, "label": self.label, "settings": self.settings}
+        plain = Method(self.name, axes=self.axes, limits=self.limits, **whole, **common)
         return ({self.name: plain} if self.plain or not self.variants else {}) | {
             (name := f"{self.name}-{variant}"): Method(
-                name, variant=variant, label=entry["label"], settings={**self.settings, **entry["settings"]}, **common
+                name,
+                variant=variant,
+                label=entry["label"],
+                settings={**self.settings, **entry["settings"]},
+                axes=tuple(entry.get("axes", self.axes)),
+                limits=(*self.limits, *entry.get("limits", ())),
+                **common,
             )
             for variant, entry in self.variants.items()
         }
@@ -107,7 +122,38 @@ class Baseline:
         return {name: Draft202012Validator(dict(content)) for name, content in self.schemas.items()}
 
 
-_FOUND: dict[Path, tuple[tuple, dict[str, Baseline]]] = {}
+@dataclass(frozen=True)
+class Refused:
+    """A folder whose description is refused. `architecture` is the one that it names, as far as that can be read."""
+
+    name: str
+    architecture: str
+    findings: tuple[Finding, ...]
+
+    def stands_for(self, name: str, architecture: str) -> bool:
+        """Tell whether a method that a study names, with the architecture of its `all`, would be of this folder."""
+        own = name == self.name or name.startswith(f"{self.name}-")
+        return own or (name == ALL and architecture == self.architecture)
+
+
+_FOUND: dict[Path, tuple[tuple, dict[str, Baseline], list[Refused]]] = {}
+
+
+def survey(folder: Path | None = None) -> tuple[dict[str, Baseline], list[Refused]]:
+    """Return the baselines of a folder (default: `baselines/` of the suite) by name, and what is refused there."""
+    folder = Path(folder) if folder else paths.root() / "baselines"
+    candidates = list(_candidates(folder))
+    state = tuple(_state(candidate) for candidate in candidates)
+    if folder not in _FOUND or _FOUND[folder][0] != state:
+        found, refused = {}, []
+        for candidate in candidates:
+            baseline, broken = read(candidate)
+            if baseline is not None:
+                found[candidate.name] = baseline
+            else:
+                refused.append(Refused(candidate.name, _architecture(candidate), tuple(broken)))
+        _FOUND[folder] = (state, found, refused)
+    return dict(_FOUND[folder][1]), list(_FOUND[folder][2])
 
 
 def discover(folder: Path | None = None) -> dict[str, Baseline]:
@@ -116,28 +162,39 @@ def discover(folder: Path | None = None) -> dict[str, Baseline]:
     Raises:
         InvalidInput: naming every problem of every baseline at once.
     """
-    folder = Path(folder) if folder else paths.root() / "baselines"
-    candidates = list(_candidates(folder))
-    state = tuple(_state(candidate) for candidate in candidates)
-    if folder in _FOUND and _FOUND[folder][0] == state:
-        return dict(_FOUND[folder][1])
-    found, problems = {}, []
-    for candidate in candidates:
-        baseline, broken = read(candidate)
-        problems += broken
-        if baseline is not None:
-            found[candidate.name] = baseline
-    if problems:
-        raise InvalidInput(problems)
-    _FOUND[folder] = (state, found)
-    return dict(found)
+    found, refused = survey(folder)
+    if refused:
+        raise InvalidInput(finding for each in refused for finding in each.findings)
+    return found
+
+
+def warn(refused: Iterable[Refused]) -> None:
+    """Say on standard error which baselines are left out, and why: nothing that was asked for needs them."""
+    for each in refused:
+        print(f"warning: the baseline '{each.name}' is left out:", file=sys.stderr)
+        for finding in each.findings:
+            print(f"  {finding}", file=sys.stderr)
+
+
+def names(folder: Path | None = None) -> list[str]:
+    """Return the names of the folders that are, or seem meant to be, a baseline."""
+    return [candidate.name for candidate in _candidates(folder or paths.root() / "baselines")]
+
+
+def _architecture(folder: Path) -> str:
+    try:
+        content = schema.read_yaml(folder / DESCRIPTION, "")
+    except InvalidInput:
+        return ARCHITECTURE
+    named = content.get("architecture") if isinstance(content, dict) else None
+    return named if isinstance(named, str) else ARCHITECTURE
 
 
 def find(name: str) -> Baseline | None:
     """Return one baseline of the suite without reading the others; None where there is none, or something is wrong."""
     path = paths.root() / "baselines" / name
     if path in _candidates(path.parent) and _FOUND.get(path, (None,))[0] != _state(path):
-        _FOUND[path] = (_state(path), {name: read(path)[0]})
+        _FOUND[path] = (_state(path), {name: read(path)[0]}, [])
     return _FOUND[path][1][name] if path in _FOUND else None
 
 
@@ -174,17 +231,8 @@ def read(folder: Path) -> tuple[Baseline | None, list[Finding]]:
         problems.append(Finding(label, "", repr(content)[:120], "a mapping of keys", "start from the template"))
         return None, problems
     problems += schema.findings(content, "baseline", label)
-    problems += _Semantics(label, content).findings()
+    problems += Semantics(label, content).findings()
     return (None, problems) if problems else (_baseline(folder, content), [])
-
-
-def name_findings(name: str, where: str) -> list[Finding]:
-    """Return what is wrong with the name of a baseline's folder."""
-    if NAME.fullmatch(name) and not keyword.iskeyword(name):
-        return []
-    expected = "a letter, then lower case letters, digits and _; no Python keyword"
-    step = "choose another name for the folder; it becomes part of the names of runs"
-    return [Finding(where, "", f"the name '{name}'", expected, step)]
 
 
 def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
@@ -195,8 +243,8 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         label=content["label"],
         cite=content["cite"],
         axes=tuple(content["axes"]),
-        settings={name: _default(entry) for name, entry in settings.items()},
-        schemas={name: _setting_schema(name, entry) for name, entry in settings.items()},
+        settings={name: default(entry) for name, entry in settings.items()},
+        schemas={name: setting_schema(name, entry) for name, entry in settings.items()},
         help={name: entry["help"] for name, entry in settings.items() if isinstance(entry, dict) and "help" in entry},
         variants=content.get("variants", {}),
         tasks=content.get("tasks", {}),
@@ -208,136 +256,9 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         groups=tuple(content.get("groups", ())),
         limits=tuple(content.get("limits", ())),
         plain=content.get("plain", False),
+        waivers=content.get("waivers", {}),
         implied=frozenset(n for n, entry in settings.items() if isinstance(entry, dict) and entry.get("implied")),
     )
-
-
-def _default(entry: Any) -> Any:
-    return entry["default"] if isinstance(entry, dict) else entry
-
-
-def _setting_schema(name: str, entry: Any) -> dict[str, Any]:
-    """Return the schema of a setting; that of a plain default is its type, and the least value of an axis."""
-    if isinstance(entry, dict):
-        return _mapping(entry.get("schema"))
-    kind = next((text for python, text in _TYPES if isinstance(entry, python)), None)
-    if kind is None:
-        return {}
-    return {"type": kind, "minimum": AXIS_MINIMUM.get(name, 1)} if name in AXES else {"type": kind}
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-class _Semantics:
-    """What the schema of the file cannot say: names that must be known, values that must fit, paths that must exist.
-
-    Looks past parts of the wrong type, which the schema has reported, so that they hide nothing else.
-    """
-
-    def __init__(self, label: str, content: Mapping[str, Any]):
-        self.label, self.content, self.problems = label, content, []
-        self.settings = _mapping(content.get("settings"))
-        self.schemas = {name: _setting_schema(name, entry) for name, entry in self.settings.items()}
-
-    def findings(self) -> list[Finding]:
-        """Return every problem."""
-        self._check_settings()
-        for axis in _list(self.content.get("axes")):
-            if axis in AXES and axis not in self.settings:
-                step = f"add '{axis}' to settings, or remove it from axes"
-                self._add("axes", f"'{axis}' is no setting", nearest(axis, list(self.settings)), step)
-        for kind in ("variants", "tasks"):
-            for name, entry in _mapping(self.content.get(kind)).items():
-                self._check_values(f"{kind}.{name}.settings", _mapping(_mapping(entry).get("settings")))
-        self._check_search_space()
-        self._check_sources()
-        self._check_limits()
-        self._check_example(_mapping(self.content.get("example")))
-        return self.problems
-
-    def _check_settings(self) -> None:
-        for name, content in self.schemas.items():
-            try:
-                Draft202012Validator.check_schema(content)
-            except SchemaError as error:
-                self._add(f"settings.{name}.schema", error.message, "a JSON Schema", "correct the schema")
-                self.schemas[name] = {}
-        stated = {n: entry for n, entry in self.settings.items() if not isinstance(entry, dict) or "default" in entry}
-        self._check_values("settings", {name: _default(entry) for name, entry in stated.items()})
-
-    def _check_search_space(self) -> None:
-        groups = [group for group in _list(self.content.get("groups")) if isinstance(group, str)]
-        known = [*self.settings, *TRAINING_KNOBS, *(f"{group}.{knob}" for group in groups for knob in TRAINING_KNOBS)]
-        for name, choices in _mapping(self.content.get("search_space")).items():
-            key = f"search_space.{name}"
-            if name not in known:
-                self._add(key, f"unknown setting '{name}'", nearest(name, known))
-            elif isinstance(choices, dict):
-                low, high, log = choices.get("low"), choices.get("high"), choices.get("log", False)
-                if isinstance(low, _NUMBER) and isinstance(high, _NUMBER) and (low >= high or (log and low <= 0)):
-                    expected = "low < high" + (", both positive where log is true" if log else "")
-                    self._add(key, f"low {low}, high {high}", expected, "correct the range")
-            elif name in self.schemas:
-                for value in _list(choices):
-                    self._check_values("search_space", {name: value})
-
-    def _check_example(self, example: Mapping[str, Any]) -> None:
-        self._check_values("example.settings", _mapping(example.get("settings")))
-        variants = list(_mapping(self.content.get("variants")))
-        for name in _mapping(example.get("variants")):
-            if name not in variants:
-                self._add(f"example.variants.{name}", f"unknown variant '{name}'", nearest(name, variants))
-
-    def _check_values(self, key: str, values: Mapping[str, Any]) -> None:
-        for finding in value_findings(self.label, self.schemas, values, self._validator):
-            self.problems.append(
-                Finding(finding.file, f"{key}.{finding.key}", finding.found, finding.expected, finding.next_step)
-            )
-
-    def _validator(self, name: str) -> Draft202012Validator:
-        return Draft202012Validator(self.schemas[name])
-
-    def _check_sources(self) -> None:
-        for source in _list(self.content.get("sources")):
-            path = paths.root() / str(source)
-            if not paths.exists(path):
-                around = path.parent.glob("[!.]*") if paths.exists(path.parent) else []
-                siblings = [other.name for other in around]
-                expected = f"a path relative to the root of the repository; there, {nearest(path.name, siblings)}"
-                self._add("sources", f"'{source}' does not exist", expected, "correct the path")
-
-    def _check_limits(self) -> None:
-        for number, limit in enumerate(map(_mapping, _list(self.content.get("limits")))):
-            conditions = {f"when.{name}": name for name in _mapping(limit.get("when"))}
-            for key, name in {"setting": limit.get("setting"), "at_most": limit.get("at_most"), **conditions}.items():
-                if isinstance(name, str) and name not in self.settings:
-                    self._add(f"limits.{number}.{key}", f"'{name}' is no setting", nearest(name, list(self.settings)))
-
-    def _add(self, key: str, found: str, expected: str, step: str = "correct the name or remove it") -> None:
-        self.problems.append(Finding(self.label, key, found, expected, step))
-
-
-def value_findings(
-    label: str,
-    known: Mapping[str, Any],
-    values: Mapping[str, Any],
-    validator: Callable[[str], Draft202012Validator],
-) -> Iterator[Finding]:
-    """Yield what is wrong with values of settings; the key of a finding is the name of the setting."""
-    for name, value in values.items():
-        if name not in known:
-            step = "correct the name or remove it"
-            yield Finding(label, name, f"unknown setting '{name}'", nearest(name, list(known)), step)
-            continue
-        for error in validator(name).iter_errors(value):
-            for finding in schema.explain(error, label):
-                yield Finding(label, name, finding.found, finding.expected, finding.next_step)
 
 
 def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -356,16 +277,16 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
     if problems:
         raise InvalidInput(problems)
     merged = {**method.settings, **baseline.tasks.get(family, {}).get("settings", {}), **chosen}
-    problems = list(_exceeded(baseline, merged))
+    problems = list(_exceeded(method, merged))
     if problems:
         raise InvalidInput(problems)
     exact = {name: _exact(value, baseline.schemas[name]) for name, value in merged.items()}
     return {n: value for n, value in exact.items() if n not in baseline.implied or value != baseline.settings[n]}
 
 
-def _exceeded(baseline: Baseline, settings: Mapping[str, Any]) -> Iterator[Finding]:
+def _exceeded(method: Method, settings: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the limits of a description that settings pass; text, such as `per_layer`, has no size."""
-    for limit in baseline.limits:
+    for limit in method.limits:
         value, bound, condition = settings[limit["setting"]], limit["at_most"], limit.get("when", {})
         plus, text, step = limit.get("plus", 0), f"at most {bound}", f"lower {limit['setting']}"
         if isinstance(bound, str):
@@ -373,11 +294,11 @@ def _exceeded(baseline: Baseline, settings: Mapping[str, Any]) -> Iterator[Findi
             text += f"{f' + {plus}' if plus else ''}, which is {bound}"
             step += f" or raise {limit['at_most']}; lists can be split into two entries"
         applies = all(settings[name] == wanted for name, wanted in condition.items())
-        if applies and isinstance(value, _NUMBER) and value > bound:
+        if applies and isinstance(value, NUMBER) and value > bound:
             where = " and ".join(f"{name} is {wanted}" for name, wanted in condition.items())
             why = f" ({limit['reason']})" if "reason" in limit else ""
             expected = text + (f" where {where}" if where else "") + why
-            yield Finding(baseline.file, limit["setting"], repr(value), expected, step)
+            yield Finding(method.baseline.file, limit["setting"], repr(value), expected, step)
 
 
 def _exact(value: Any, content: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kanbench.base import paths
 from kanbench.base.errors import Finding, InvalidInput
-from kanbench.baselines import discovery
+from kanbench.baselines import description
 
 TEMPLATE = "baselines/_template"
 PLACEHOLDER = "my_baseline"
@@ -26,7 +26,7 @@ def new_baseline(name: str, folder: Path | None = None) -> Path:
     """
     folder = folder or paths.root() / "baselines"
     target = folder / name
-    problems = discovery.name_findings(name, f"{paths.relative(folder)}/{name}")
+    problems = description.name_findings(name, f"{paths.relative(folder)}/{name}")
     if not problems and target.exists():
         step = "choose another name, or edit what is there"
         problems = [Finding(paths.relative(target), "", "exists already", "a new name", step)]

@@ -29,8 +29,14 @@ def show(options: Namespace) -> None:
 
 
 def _methods() -> list[tuple]:
-    found = [m for b in discovery.discover().values() for m in b.methods.values()]
-    return [(m.name, m.label, "axes: " + (", ".join(m.axes) or "none")) for m in found]
+    return [(m.name, m.label, "axes: " + (", ".join(m.axes) or "none")) for m in _found()]
+
+
+def _found() -> list[discovery.Method]:
+    """Return every method, after a warning about baselines that are refused."""
+    found, refused = discovery.survey()
+    discovery.warn(refused)
+    return [method for baseline in found.values() for method in baseline.methods.values()]
 
 
 def _tasks() -> list[tuple]:
@@ -42,7 +48,7 @@ def _tasks() -> list[tuple]:
 
 def _axes() -> list[tuple]:
     users: dict[str, list[str]] = {}
-    for method in (m for b in discovery.discover().values() for m in b.methods.values()):
+    for method in _found():
         for axis in method.axes:
             users.setdefault(axis, []).append(method.name)
     return [(axis, ", ".join(names)) for axis, names in sorted(users.items())]
@@ -62,7 +68,9 @@ def _studies() -> list[tuple]:
 
 def _planned(options: Namespace) -> planning.Plan:
     overrides = {"only": options.only} if options.only else {}
-    return planning.expand(config.load(options.configfile, overrides))
+    planned = planning.expand(config.load(options.configfile, overrides))
+    discovery.warn(planned.refused)
+    return planned
 
 
 def plan(options: Namespace) -> None:

@@ -49,6 +49,7 @@ class Plan:
     runs: dict[str, Run]
     methods: Mapping[str, discovery.Method]
     tasks: Mapping[str, taskinfo.TaskInfo]
+    refused: list[discovery.Refused] = field(default_factory=list)
     leading: bool = True
 
     @property
@@ -180,7 +181,8 @@ class _Expansion:
     def __init__(self, study: config.Study):
         self.study = study
         self.tasks = taskinfo.discover()
-        self.methods = {m.name: m for b in discovery.discover().values() for m in b.methods.values()}
+        found, self.refused = discovery.survey()
+        self.methods = {m.name: m for b in found.values() for m in b.methods.values()}
         self.groups = sorted({discovery.REST, *(g for m in self.methods.values() for g in m.baseline.groups)})
         self.problems: list[Finding] = []
         self.runs: dict[str, Run] = {}
@@ -191,7 +193,7 @@ class _Expansion:
                 self._add(key, self.study.content["experiments"][key], spec, label)
         if self.problems:
             raise InvalidInput(dict.fromkeys(self.problems))
-        return Plan(self.study, self.runs, self.methods, self.tasks)
+        return Plan(self.study, self.runs, self.methods, self.tasks, self.refused)
 
     def _in_order(self) -> list[str]:
         """Return the experiments to plan, those whose runs start from others after them; add those that `only` left."""
@@ -333,11 +335,14 @@ class _Expansion:
             else [
                 method
                 for method in self.methods.values()
-                if name == method.baseline.name or (name == "all" and method.baseline.architecture == architecture)
+                if name == method.baseline.name
+                or (name == discovery.ALL and method.baseline.architecture == architecture)
             ]
         )
-        if not found:
-            known = {*self.methods, *(m.baseline.name for m in self.methods.values()), "all"}
+        refused = [each for each in self.refused if each.stands_for(name, architecture)]
+        self.problems += [finding for each in refused for finding in each.findings]
+        if not found and not refused:
+            known = {*self.methods, *(m.baseline.name for m in self.methods.values()), discovery.ALL}
             self._unknown(f"{place}.name" if "." in place else place, "method", name, sorted(known))
         return found
 

@@ -8,7 +8,8 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kanbench.baselines.discovery import TRAINING_KNOBS, Method
+from kanbench.baselines.description import TRAINING_KNOBS
+from kanbench.baselines.discovery import Method
 
 DIGITS = 4
 """Significant digits of a drawn number: enough for a search, and short in a name or a table."""
