@@ -27,8 +27,10 @@ rule profile:
         gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
     params:
         spec=lambda wildcards: PLAN.runs[wildcards.run].text,
+        # A function of the output is no trigger: a changed limit reruns nothing.
+        limits=lambda wildcards, output: PLAN.limits,
     shell:
-        "python -m kanbench profile --spec {params.spec:q} --output {output:q} --threads {threads} --exclusive 2> {log:q}"
+        "python -m kanbench profile --spec {params.spec:q} --output {output:q} --threads {threads} --exclusive {params.limits} 2> {log:q}"
 
 
 rule train:
@@ -48,8 +50,10 @@ rule train:
     params:
         spec=lambda wildcards: PLAN.runs[wildcards.run].text,
         flags=lambda wildcards: PLAN.flags(wildcards.run),
+        # A function of the output is no trigger: a changed limit reruns nothing.
+        limits=lambda wildcards, output: PLAN.limits,
     shell:
-        "python -m kanbench train --spec {params.spec:q} --output {output.record:q} --threads {threads} {params.flags} 2> {log:q}"
+        "python -m kanbench train --spec {params.spec:q} --output {output.record:q} --threads {threads} {params.flags} {params.limits} 2> {log:q}"
 
 
 use rule train as train_and_keep with:
@@ -81,8 +85,9 @@ for CELL, NAMES in PLAN.cells.items():
             # A function of the output is no trigger: the names stand for the specs, whatever the company.
             runs=lambda wildcards, output: PLAN.arguments(output),
             flags=PLAN.flags(NAMES[0]),
+            limits=lambda wildcards, output: PLAN.limits,
         shell:
-            "python -m kanbench train {params.runs} --threads {threads} {params.flags} 2> {log:q}"
+            "python -m kanbench train {params.runs} --threads {threads} {params.flags} {params.limits} 2> {log:q}"
 
 
 rule collect:

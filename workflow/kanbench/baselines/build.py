@@ -116,6 +116,15 @@ def capability(module: ModuleType, name: str) -> Callable | None:
     return getattr(module, name, None)
 
 
+def described(module: ModuleType, network: nn.Module) -> dict[str, Any]:
+    """Return what the baseline's `describe` says of a network, nothing where it offers none. Raises BrokenContract."""
+    describe = capability(module, "describe")
+    found = {} if describe is None else describe(network)
+    if not isinstance(found, Mapping):
+        raise BrokenContract(f"describes: describe returned a {type(found).__name__}, not a mapping")
+    return dict(found)
+
+
 def hooks(module: ModuleType, model: nn.Module) -> dict[str, Callable | None]:
     """Return the baseline's `penalty` and `after_step`, without those that `idle_hooks(model)` names.
 

@@ -75,11 +75,23 @@ def _work(verbs) -> None:
             verb.add_argument("--runs", type=Path, help=text)
         verb.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
         verb.add_argument("--exclusive", action="store_true", help="keep other runs off the device")
+        _limits(verb)
     verb = _verb(verbs, "data", data.data, "Check a data set, or download it on explicit request.")
     verb.add_argument("name", help="a data set that a task names (`list tasks`)")
     verb.add_argument("--root", type=Path, help="folder of the data sets (default: $KANBENCH_DATA, then .data)")
     verb.add_argument("--download", action="store_true", help="fetch what is missing")
     verb.add_argument("--stamp", type=Path, help="write a file that says what was checked")
+
+
+def _limits(verb: argparse.ArgumentParser) -> None:
+    """Say what ends a run from outside (`limits` of a study)."""
+    text = "most memory of the run and the processes that it starts (default: 80 %% of the machine's)"
+    verb.add_argument("--memory-gib", type=float, help=text)
+    text = "what training may take beyond timeout_seconds before it is ended inside a step (default: 60)"
+    verb.add_argument("--grace-seconds", type=float, default=60.0, help=text)
+    text = "longest time without a step or another sign of life (default: 3600; 0: any)"
+    verb.add_argument("--stall-seconds", type=lambda given: float(given) or None, default=3600.0, help=text)
+    verb.add_argument("--unwatched", action="store_true", help="do the work in this process, for a debugger")
 
 
 def _serve(verbs) -> None:

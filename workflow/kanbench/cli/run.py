@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -11,12 +14,18 @@ from pathlib import Path
 from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.base.spec import run_name
 from kanbench.baselines import discovery
+from kanbench.process import tree, watch
 from kanbench.records import collect as collecting
+from kanbench.records import record
 from kanbench.study import status as progress
 from kanbench.tasks import taskinfo
+from kanbench.training import failures
+
+MEMORY_SHARE = 0.8
+"""Share of the machine's memory that a run may take where nobody says otherwise."""
 
 
-def train(options: Namespace) -> None:
+def train(options: Namespace) -> int:
     """`train`: one spec in, one record out; or several, trained together where they may."""
     if len(options.spec) != len(options.output):
         found = f"{len(options.spec)} times --spec and {len(options.output)} times --output"
@@ -29,18 +38,19 @@ def train(options: Namespace) -> None:
     if len(folders) > 1:
         found = ", ".join(map(str, sorted(folders)))
         raise InvalidInput([Finding("train", "--output", found, "records of one study", "name the folder with --runs")])
-    common = {"data_root": options.data_root, "runs": folders.pop()}
+    runs = folders.pop()
+    common = {"data_root": options.data_root, "runs": runs}
 
-    def work() -> list[dict]:
-        if len(specs) > 1:
+    def work(chosen: list[dict]) -> list[dict]:
+        if len(chosen) > 1:
             from kanbench.training import ensemble
 
-            return ensemble.run(specs, **common)
+            return ensemble.run(chosen, **common)
         from kanbench.training import train as training
 
-        return [training.run(specs[0], exclusive=options.exclusive, **common)]
+        return [training.run(chosen[0], exclusive=options.exclusive, **common)]
 
-    _record(options.threads, options.output, work)
+    return _record(options, list(zip(specs, options.output, strict=True)), runs, work)
 
 
 def _runs(output: Path, spec: dict) -> Path:
@@ -49,27 +59,86 @@ def _runs(output: Path, spec: dict) -> Path:
     return output.resolve().parents[2 if planned else 0]
 
 
-def profile(options: Namespace) -> None:
+def profile(options: Namespace) -> int:
     """`profile`: the cost of one step."""
     spec = _read_spec(options.spec, profiled=True)
-    from kanbench.training import profile as profiling
 
-    _record(options.threads, [options.output], lambda: [profiling.run(spec, exclusive=options.exclusive)])
+    def work(chosen: list[dict]) -> list[dict]:
+        from kanbench.training import profile as profiling
+
+        return [profiling.run(chosen[0], exclusive=options.exclusive)]
+
+    return _record(options, [(spec, options.output)], _runs(options.output, spec), work)
 
 
-def _record(threads: int, outputs: list[Path], work: Callable[[], list[dict]]) -> None:
-    """Write the records that `work` returns, and say how it went."""
+Work = Callable[[list[dict]], list[dict]]
+
+
+def _record(options: Namespace, planned: list[tuple[dict, Path]], runs: Path, work: Work) -> int:
+    """Leave a record of every spec, whatever becomes of its run, and say how it went; return the exit status.
+
+    Runs that did not survive being trained together are trained one by one.
+
+    Args:
+        planned: The specs, each with the path of its record.
+        runs: Folder below which the runs of the study leave their records and weights.
+        work: Returns the records of some of the specs.
+    """
+    started = time.perf_counter()
+    inside = failures.guarded(options.verb, lambda: _work(options.threads, planned, work))
+    if options.unwatched or _holds_a_gpu():
+        status = inside()
+    else:
+        ending = watch.run(inside, _limits(options))
+        status = ending.status
+        if ending.kind in ("interrupted", "orphaned"):
+            return _interrupted(options.verb, ending)
+        outcome = failures.of_ending(ending)
+        if outcome is not None and len(planned) > 1:
+            print(f"the runs together: {outcome['status']}, {outcome['reason']}; each by itself:", file=sys.stderr)
+            return max(_record(options, [each], runs, work) for each in planned)
+        if outcome is not None:
+            failures.write(*planned[0], outcome, runs)
+            status = 0
+    seconds = (time.perf_counter() - started) / len(planned)
+    for _, output in planned if status == 0 else []:
+        print(_outcome(record.read(output), seconds) + _position(output), flush=True)
+    return status
+
+
+def _holds_a_gpu() -> bool:
+    """Tell whether this process has used a GPU already: a child that it forks could not."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
+
+
+def _work(threads: int, planned: list[tuple[dict, Path]], work: Work) -> int:
     import torch
 
-    from kanbench.records import record
-
     torch.set_num_threads(threads)
-    started = time.perf_counter()
-    results = work()
-    seconds = (time.perf_counter() - started) / len(results)
-    for result, output in zip(results, outputs, strict=True):
+    results = work([spec for spec, _ in planned])
+    for result, (_, output) in zip(results, planned, strict=True):
         record.write(result, output)
-        print(_outcome(result, seconds) + _position(output), flush=True)
+    return 0
+
+
+def _limits(options: Namespace) -> watch.Limits:
+    most = tree.machine_bytes() * MEMORY_SHARE if options.memory_gib is None else options.memory_gib * 2**30
+    return watch.Limits(int(most), options.grace_seconds, options.stall_seconds)
+
+
+def _interrupted(verb: str, ending: watch.Ending) -> int:
+    """End as the run was ended from outside: the same command makes it again."""
+    if ending.kind == "orphaned":
+        print(f"kanbench {verb}: {ending.told}; the same workflow resumes", file=sys.stderr)
+        return 1
+    if ending.status == signal.SIGINT:
+        raise KeyboardInterrupt
+    print(f"kanbench {verb}: ended by {signal.Signals(ending.status).name}", file=sys.stderr, flush=True)
+    if ending.status != signal.SIGKILL:
+        signal.signal(ending.status, signal.SIG_DFL)
+    os.kill(os.getpid(), ending.status)
+    return 1
 
 
 def _read_spec(given: str, profiled: bool) -> dict:

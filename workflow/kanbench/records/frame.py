@@ -20,7 +20,7 @@ from kanbench.base.errors import Finding, InvalidInput, MissingData
 from kanbench.base.spec import canonical, digest
 
 FILES = ("records.jsonl.gz", "records.jsonl")
-FAILED = ("diverged", "out_of_memory", "timed_out")
+FAILED = ("diverged", "out_of_memory", "timed_out", "failed")
 """Statuses that count as a failure of the method; `skipped` and `absent` say nothing about it."""
 STATUSES = ("ok", *FAILED, "skipped", "absent")
 AXES = ("grid_size", "spline_order", "hidden_width", "depth", "prompt_dim", "hidden_dim", "num_clusters")

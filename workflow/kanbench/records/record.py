@@ -13,7 +13,7 @@ from kanbench.base.atomic import write_text
 from kanbench.base.errors import InvalidInput
 from kanbench.base.spec import run_name
 
-STATUSES = ("ok", "diverged", "out_of_memory", "timed_out", "skipped")
+STATUSES = ("ok", "diverged", "out_of_memory", "timed_out", "failed", "skipped")
 
 
 def blank(spec: Mapping[str, Any], *, label: str, family: str, metric: str, goal: str) -> dict[str, Any]:

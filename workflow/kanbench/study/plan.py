@@ -89,6 +89,13 @@ class Plan:
         parts = ["--exclusive"] if self.runs[name].exclusive else []
         return " ".join(parts + (["--data-root", shlex.quote(root)] if root else []))
 
+    @property
+    def limits(self) -> str:
+        """The arguments of `kanbench train` and `profile` that say what ends a run from outside."""
+        return " ".join(
+            f"--{name.replace('_', '-')} {value:g}" for name, value in self.study.content.get("limits", {}).items()
+        )
+
     @cached_property
     def profiled(self) -> str:
         """The pattern of the names of runs that measure a step and train nothing."""

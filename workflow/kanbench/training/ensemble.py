@@ -24,8 +24,9 @@ from torch.func import functional_call, vmap
 from kanbench.base import seeds
 from kanbench.base.spec import canonical
 from kanbench.measurement.measure import StepTimer
+from kanbench.process import watch
 from kanbench.process.locks import device_lock
-from kanbench.training import capture
+from kanbench.training import capture, failures
 from kanbench.training.train import Attempt
 
 ELEMENTWISE = ("adam", "adamw", "sgd")
@@ -67,10 +68,13 @@ def _train(members: list[Attempt]) -> None:
         if len(members) == 1:
             raise Apart("no other run differs from this one in its seed only")
         together = Ensemble(members)
-        together.run()
+        timeout = members[0].spec["training"]["timeout_seconds"]
+        with watch.within(timeout and timeout * len(members)):
+            together.run()
     except Apart as reason:
         for member in members:
-            member.build()  # anew: an attempt to stack may have left traces in the model
+            with member.outcomes():
+                member.build()  # anew: an attempt to stack may have left traces in the model
             member.train()
             member.result["time"].update(together=1, apart=str(reason))
 
@@ -100,7 +104,7 @@ class Ensemble:
         """Train all runs to their ends and enter what they have shown.
 
         Raises:
-            Apart: the stacked step does not fit into memory.
+            Apart: the stacked step does not fit into memory, or raises.
         """
         started, going, size = time.perf_counter(), self.members, len(self.members)
         for member in going:
@@ -116,8 +120,8 @@ class Ensemble:
                 with self.timer:
                     losses = self._step(self.optimiser, batch) if recorded is None else recorded(batch)
                     self.schedule.step()
-            except torch.OutOfMemoryError as error:
-                raise Apart("the runs together do not fit into memory") from error
+            except Exception as error:
+                raise Apart(_reason(error)) from error
             elapsed = (time.perf_counter() - started) / size
             for member, loss in zip(self.members, losses, strict=True):
                 if member.going:
@@ -189,10 +193,8 @@ class Ensemble:
         try:
             losses = self._losses(_stack_batches(batches))
             gradients = torch.autograd.grad(losses.sum(), list(trained.values()), allow_unused=True)
-        except torch.OutOfMemoryError as error:
-            raise Apart("the runs together do not fit into memory") from error
-        except (RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise Apart(f"the step cannot be stacked: {str(error).strip().splitlines()[0]}") from error
+        except Exception as error:
+            raise Apart(_reason(error)) from error
         for index, (session, batch) in enumerate(zip(self.sessions, batches, strict=True)):
             loss = session.trainee.loss(batch)
             own = dict(session.trainee.model.named_parameters())
@@ -202,6 +204,12 @@ class Ensemble:
                 raise Apart("losses or gradients of the stacked step differ from those of single ones")
         if any(not torch.equal(tensor, state[name]) for name, tensor in self.buffers.items()):
             raise Apart("the model has buffers that training changes")
+
+
+def _reason(error: Exception) -> str:
+    if failures.lacks_memory(error):
+        return "the runs together do not fit into memory"
+    return f"the step cannot be stacked: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
 
 
 def _check_kind(sessions: Sequence[Any]) -> None:

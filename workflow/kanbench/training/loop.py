@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from kanbench.base import seeds
+from kanbench.baselines.build import BrokenContract
 from kanbench.measurement.measure import StepTimer
+from kanbench.process import watch
 from kanbench.tasks.task import Task
 from kanbench.training import capture, schedules
 
@@ -44,7 +46,12 @@ class Trainee:
     def loss(self, batch: Any) -> torch.Tensor:
         """Return the scalar training loss of a batch, the baseline's penalty included."""
         loss = self.task.loss(self.model, batch)
-        return loss if self.penalty is None else loss + self.penalty(self.model)
+        if self.penalty is None:
+            return loss
+        penalty = self.penalty(self.model)
+        if not isinstance(penalty, torch.Tensor):
+            raise BrokenContract(f"penalises: penalty returned a {type(penalty).__name__}, not a tensor")
+        return loss + penalty
 
     def step(self, batch: Any, number: int = 0) -> torch.Tensor:
         """Update the parameters once; return the loss before the update, without its graph."""
@@ -183,6 +190,7 @@ class Training:
 
     def look(self, step: int, loss: torch.Tensor, elapsed: float) -> None:
         """Check and evaluate after a step where that is due, `elapsed` seconds after the start."""
+        watch.alive()
         due = step in self._due
         if due or step % CHECK_EVERY == 0:
             self._check(loss, step)

@@ -27,8 +27,7 @@ from kanbench.measurement import measure, memory_model
 from kanbench.process.locks import device_lock
 from kanbench.records import provenance
 from kanbench.tasks import task as tasks
-from kanbench.training import loop
-from kanbench.training.train import lookup
+from kanbench.training import failures, loop
 
 TIMED_STEPS, TIMED_SECONDS = 12, 3.0
 MEMORY_SHARE = 0.5
@@ -37,7 +36,7 @@ MEMORY_SHARE = 0.5
 
 def run(spec: Mapping[str, Any], *, exclusive: bool = False) -> dict[str, Any]:
     """Return the record of a profiled step. Running out of memory is an outcome; what was predicted is kept."""
-    method, info, result = lookup(spec)
+    method, info, result = failures.lookup(spec)
     if result["status"] == "skipped":
         return result
     device = torch.device(spec["device"])
@@ -57,8 +56,8 @@ def run(spec: Mapping[str, Any], *, exclusive: bool = False) -> dict[str, Any]:
             _measure(spec, method, module, result, device)
     except Unavailable as error:
         result.update(status="skipped", reason=str(error))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        result.update(status="out_of_memory", reason=str(error).splitlines()[0] if str(error) else "out of memory")
+    except BaseException as error:
+        result.update(failures.of_error(error))
     return result
 
 
@@ -155,8 +154,7 @@ def _measure(spec: Mapping[str, Any], method: Any, module: Any, result: dict[str
     batch = task.splits["train"]
     for number in range(measure.WARM_UP_STEPS):
         trainee.step(batch, number)
-    describe = build.capability(module, "describe")
-    result["method_info"] = dict(describe(trainee.model)) if describe else {}
+    result["method_info"] = build.described(module, trainee.model)
     if device.type == "cuda":
         result["memory"].update(_phases(trainee, batch, device))
     timer, started = measure.StepTimer(device), time.perf_counter()

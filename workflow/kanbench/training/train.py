@@ -17,13 +17,13 @@ from torch.utils._pytree import tree_leaves
 from kanbench.base import seeds
 from kanbench.base.errors import Unavailable
 from kanbench.base.spec import run_name
-from kanbench.baselines import build, discovery
+from kanbench.baselines import build
 from kanbench.measurement import measure
+from kanbench.process import watch
 from kanbench.process.locks import device_lock
-from kanbench.records import provenance, record
+from kanbench.records import provenance
 from kanbench.tasks import task as tasks
-from kanbench.tasks import taskinfo
-from kanbench.training import analysis, artifact, code, loop
+from kanbench.training import analysis, artifact, failures, loop
 
 
 def run(
@@ -37,8 +37,8 @@ def run(
         exclusive: Keep every other run off the device, so that times can be compared.
         runs: Folder below which runs leave their records, and their weights where the spec says `keep`.
 
-    Outcomes of the training (divergence, out of memory, time-out, an absent package) are records too.
-    Programming errors and missing data are raised.
+    Outcomes of the training (divergence, out of memory, time-out, an absent package, an error in a plug-in) are records
+    too. Programming errors of the harness and missing data are raised.
     """
     attempt = Attempt(spec, data_root, runs)
     if attempt.going:
@@ -59,7 +59,7 @@ class Attempt:
 
     def __init__(self, spec: Mapping[str, Any], data_root: Path | None = None, runs: Path = Path("runs")):
         self.spec, self.data_root, self.runs = spec, data_root, runs
-        self.method, _, self.result = lookup(spec)
+        self.method, _, self.result = failures.lookup(spec)
         self.device = torch.device(spec["device"])
         self.session: loop.Training | None = None
         self._trained = False
@@ -88,8 +88,9 @@ class Attempt:
             status, reason = "diverged", str(error)
         except loop.TimedOut as error:
             status, reason = "timed_out", str(error)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            status, reason = "out_of_memory", str(error).splitlines()[0] if str(error) else "out of memory"
+        except BaseException as error:
+            self.result.update(failures.of_error(error))
+            return
         self.result.update(status=status, reason=reason)
 
     def prepare(self) -> None:
@@ -111,9 +112,8 @@ class Attempt:
             subject = self._trainee()
             groups = build.parameter_groups(self.module, subject.model, spec["method"]["settings"])
             result["parameters"] = measure.count_parameters(subject.model, groups)
-            describe = build.capability(self.module, "describe")
             result["memory"] = _memory(subject, spec, self.device, occupied)
-            result["method_info"] = dict(describe(self.task.networks(subject.model)[0])) if describe else {}
+            result["method_info"] = build.described(self.module, self.task.networks(subject.model)[0])
             self.build()
 
     def build(self) -> None:
@@ -152,7 +152,7 @@ class Attempt:
         if not self.going:
             return
         started = time.perf_counter()
-        with self.outcomes():
+        with self.outcomes(), watch.within(self.spec["training"]["timeout_seconds"]):
             self.session.run()
         self.conclude(time.perf_counter() - started, self.session.timer.summary())
 
@@ -178,18 +178,6 @@ class Attempt:
             trained = self.session.trainee.model if self._trained else None
             self.result["artifacts"] = artifact.write(trained, self.result, artifact.path(self.runs, self.spec))
         return self.result
-
-
-def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, Any]]:
-    """Return method, task and blank record; the record says `skipped` where the method declines the family."""
-    methods = discovery.find(spec["method"]["baseline"]).methods
-    method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
-    result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
-    result["code"] = provenance.code(code.files(spec, methods, taskinfo.discover()))
-    reason = method.skip_reason(info.family)
-    if reason:
-        result.update(status="skipped", reason=reason)
-    return method, info, result
 
 
 def _adaptation(module: Any, spec: Mapping[str, Any], runs: Path) -> Callable[[torch.nn.Module], None]:
