@@ -50,7 +50,7 @@ def save_meta_learner(model: nn.Module, path: str | Path, provenance: Mapping[st
     Args:
         model: what to take them from, in the order of its modules (that of ``MetaKAN.meta_learners``).
         path: file to write.
-        provenance: where they come from (task, seed, steps, ...), of JSON's types; kept as it is.
+        provenance: where they come from (task, seed, steps, ...), of JSON's types, and numbers or arrays of NumPy.
 
     Raises:
         TypeError: if ``model`` is not a module, or ``provenance`` is not a mapping of JSON's types.
@@ -60,7 +60,7 @@ def save_meta_learner(model: nn.Module, path: str | Path, provenance: Mapping[st
     if provenance is not None and not isinstance(provenance, Mapping):
         raise TypeError(f"provenance: found a {type(provenance).__name__}, expected a mapping such as a dict")
     try:
-        origin = json.dumps(dict(provenance or {}))
+        origin = json.dumps(dict(provenance or {}), default=_plain)
     except TypeError as error:
         raise TypeError(f"provenance: {error}; expected values of JSON's types") from None
     entries = [
@@ -72,6 +72,13 @@ def save_meta_learner(model: nn.Module, path: str | Path, provenance: Mapping[st
     ]
     content = {"format": FORMAT, "version": VERSION, "provenance": origin, "learners": entries}
     torch.save({**content, "digest": _digest(entries, origin)}, path)
+
+
+def _plain(value: object) -> object:
+    """Return an array or a number of NumPy or torch as JSON's types."""
+    if not hasattr(value, "tolist"):
+        raise TypeError(f"found a {type(value).__name__}")
+    return value.tolist()
 
 
 def load_meta_learner(

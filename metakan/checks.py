@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -13,12 +14,29 @@ INITS = ("scaled", "released")
 
 
 def integer(name: str, value: object, minimum: int = 1) -> int:
-    """Return ``value`` if it is an integer of at least ``minimum``; raise TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: found {value!r} of type {type(value).__name__}, expected an integer >= {minimum}")
-    if value < minimum:
-        raise ValueError(f"{name}: found {value}, expected an integer >= {minimum}")
-    return value
+    """Return ``value`` as a Python integer if it is an integer of any kind of at least ``minimum``.
+
+    Truth values are none. Raise TypeError or ValueError otherwise.
+    """
+    try:
+        if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{name}: found {value!r} of type {kind}, expected an integer >= {minimum}") from None
+    if number < minimum:
+        raise ValueError(f"{name}: found {number}, expected an integer >= {minimum}")
+    return number
+
+
+def entries(value: object) -> list[object] | None:
+    """Return the entries of a sequence or of a one-dimensional array; None for anything else, strings included."""
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        return None
+    return list(value)
 
 
 def choice(name: str, value: object, allowed: Sequence[str]) -> str:
@@ -29,15 +47,16 @@ def choice(name: str, value: object, allowed: Sequence[str]) -> str:
 
 
 def widths(name: str, value: object, minimum_length: int = 2) -> list[int]:
-    """Return the layer widths as a new list; the caller's sequence is never changed."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+    """Return the layer widths, a sequence or an array, as a new list; the caller's is never changed."""
+    found = entries(value)
+    if found is None:
         raise TypeError(
             f"{name}: found {value!r} of type {type(value).__name__}, expected a sequence of "
             f"at least {minimum_length} layer widths such as [784, 32, 10]"
         )
-    if len(value) < minimum_length:
-        raise ValueError(f"{name}: found {list(value)!r}, expected at least {minimum_length} entries")
-    return [integer(f"{name}[{position}]", entry) for position, entry in enumerate(value)]
+    if len(found) < minimum_length:
+        raise ValueError(f"{name}: found {found!r}, expected at least {minimum_length} entries")
+    return [integer(f"{name}[{position}]", entry) for position, entry in enumerate(found)]
 
 
 def interval(name: str, value: object) -> tuple[float, float]:

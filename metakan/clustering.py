@@ -130,14 +130,15 @@ def assign_layers(
     Raises:
         ValueError: if the clusters cannot all be used.
     """
-    layers = len(checks.widths("output_widths", output_widths, minimum_length=1))
-    checks.integer("num_clusters", num_clusters)
-    if not isinstance(clustering, (str, Sequence)):
+    output_widths = checks.widths("output_widths", output_widths, minimum_length=1)
+    layers, num_clusters = len(output_widths), checks.integer("num_clusters", num_clusters)
+    ids = checks.entries(clustering)
+    if ids is None and not isinstance(clustering, str):
         raise TypeError(
             f"clustering: found {clustering!r} of type {type(clustering).__name__}, expected a name or a list of ids"
         )
-    if not isinstance(clustering, str):
-        return _explicit(clustering, layers, num_clusters)
+    if ids is not None:
+        return _explicit(ids, layers, num_clusters)
     checks.choice("clustering", clustering, CLUSTERINGS)
     if clustering == "per_layer" and num_clusters not in (1, layers):
         raise ValueError(f"num_clusters: found {num_clusters}, expected {layers} with clustering='per_layer'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from . import checks
@@ -14,8 +16,8 @@ from .meta_learner import MetaLearner
 PROMPT_LAYOUTS = ("per_edge", "released")
 
 
-def _pair(name: str, value: int | tuple[int, int], minimum: int) -> tuple[int, int]:
-    pair = value if isinstance(value, (tuple, list)) else (value, value)
+def _pair(name: str, value: int | Sequence[int], minimum: int) -> tuple[int, int]:
+    pair = checks.entries(value) or (value, value)
     if len(pair) != 2:
         raise ValueError(f"{name}: found {value!r}, expected an integer or two")
     return tuple(checks.integer(name, entry, minimum) for entry in pair)
@@ -94,7 +96,7 @@ class KANConv2d(_Conv2d):
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, prompt_layout, mode)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        self.edges = DenseEdges(out_channels, in_channels * self.shape.taps, family)
+        self.edges = DenseEdges(self.out_channels, self.in_channels * self.shape.taps, family)
 
 
 class MetaKANConv2d(GeneratedLayer, _Conv2d):
@@ -144,8 +146,8 @@ class MetaKANConv2d(GeneratedLayer, _Conv2d):
         if prompt_layout == "released" and not family.linear:
             raise ValueError(f"prompt_layout: found 'released' with basis {family.name!r}, expected 'per_edge'")
         self._generate(
-            out_channels,
-            in_channels * self.shape.taps,
+            self.out_channels,
+            self.in_channels * self.shape.taps,
             family,
             meta_learner,
             register,

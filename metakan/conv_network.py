@@ -77,7 +77,7 @@ def published_channels(layers: int, width_factor: float = 1.0) -> list[int]:
         raise ValueError(f"layers: found {layers!r}, expected one of {', '.join(map(str, PUBLISHED_CHANNELS))}")
     if not width_factor > 0:
         raise ValueError(f"width_factor: found {width_factor}, expected a positive number")
-    return [max(1, round(width_factor * channels)) for channels in PUBLISHED_CHANNELS[layers]]
+    return [max(1, round(float(width_factor) * channels)) for channels in PUBLISHED_CHANNELS[layers]]
 
 
 def published_degree(basis: str, layers: int) -> int:
@@ -159,11 +159,11 @@ def conv_geometry(
     """
     outs = checks.widths("channels", channels, minimum_length=1)
     ins = [checks.integer("in_channels", in_channels), *outs[:-1]]
-    if strides is not None and (isinstance(strides, (str, bytes)) or not isinstance(strides, Sequence)):
+    steps = PUBLISHED_STRIDES.get(len(outs), (1,) * len(outs)) if strides is None else checks.entries(strides)
+    if steps is None:
         raise TypeError(
             f"strides: found {strides!r} of type {type(strides).__name__}, expected a sequence, one a layer"
         )
-    steps = list(strides) if strides is not None else list(PUBLISHED_STRIDES.get(len(outs), (1,) * len(outs)))
     if len(steps) != len(outs):
         raise ValueError(f"strides: found {len(steps)} entries, expected {len(outs)}, one a layer")
     return [
@@ -209,7 +209,7 @@ class ConvKAN(ConvNetwork):
             dropout=dropout,
             head_dropout=head_dropout,
         )
-        self.channels, self.basis = list(channels), family
+        self.channels, self.basis = [shape["out_channels"] for shape in geometry], family
 
 
 class MetaConvKAN(SharedLearners, ConvNetwork):
@@ -295,9 +295,9 @@ class MetaConvKAN(SharedLearners, ConvNetwork):
             dropout=dropout,
             head_dropout=head_dropout,
         )
-        self.channels, self.basis = list(channels), family
+        self.channels, self.basis = [shape["out_channels"] for shape in geometry], family
         self.meta_learners = nn.ModuleList(learners)
-        self._share(clusters, learned=clustering == "learned")
+        self._share(clusters, learned=isinstance(clustering, str) and clustering == "learned")
 
     def materialize(self) -> ConvKAN:
         """Return a dense `ConvKAN` with the same values; normalisation and head are copied."""

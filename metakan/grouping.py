@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from . import checks
 from .bases import Basis
 from .clustering import kmeans
 from .sharing import SharedLearners
@@ -57,7 +58,8 @@ def group_by_distribution(samples: Sequence[Tensor], num_clusters: int) -> list[
     Raises:
         ValueError: if fewer than ``num_clusters`` layers differ.
     """
-    return kmeans(torch.stack([statistics(sample) for sample in samples]), num_clusters)
+    clusters = checks.integer("num_clusters", num_clusters)
+    return kmeans(torch.stack([statistics(sample) for sample in samples]), clusters)
 
 
 def statistics(sample: Tensor) -> Tensor:

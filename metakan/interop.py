@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from . import checks
 from .bases.bspline import BSpline
 from .linear import KANLinear, MetaKANLinear
 from .network import KAN, MetaKAN
@@ -119,16 +120,22 @@ def to_pykan(
     Args:
         model: `KAN`, `MetaKAN` or one of their layers, with the basis "bspline".
         inputs: points ``(n, in)`` that are run through the network once, since ``prune``, ``suggest_symbolic`` and
-            ``auto_symbolic`` read the activations of the last forward pass.
+            ``auto_symbolic`` read the activations of the last forward pass. Their dtype and device are the model's.
         checkpoints: folder for what pykan writes; by default a temporary one that lives as long as the process.
         seed: given to pykan, whose random start is overwritten.
 
     Raises:
         ImportError: if pykan is not installed.
-        TypeError: if ``model`` is not one of these.
-        ValueError: if its basis is not "bspline".
+        TypeError: if ``model`` is not one of these, or ``inputs`` have another dtype.
+        ValueError: if its basis is not "bspline", or ``inputs`` have another shape or device.
     """
     layers = _spline_layers(model, "pykan")
+    if inputs is not None:
+        checks.features("to_pykan: inputs", inputs, layers[0].in_features, -1, layers[0].edges.parameter)
+        if inputs.dim() != 2:
+            raise ValueError(
+                f"to_pykan: inputs: found shape {tuple(inputs.shape)}, expected (n, {layers[0].in_features})"
+            )
     try:
         import kan
     except ImportError as error:
@@ -145,7 +152,7 @@ def to_pykan(
             grid_range=list(basis.grid_range),
             auto_save=False,
             ckpt_path=str(folder),
-            seed=seed,
+            seed=checks.integer("seed", seed, 0),
         )
     _move(network, layers[0].edges.parameter)
     for edges, layer in zip(network.act_fun, layers, strict=True):

@@ -70,7 +70,7 @@ class KANLinear(_Linear):
     ):
         super().__init__(in_features, out_features, mode)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        self.edges = DenseEdges(out_features, in_features, family)
+        self.edges = DenseEdges(self.out_features, self.in_features, family)
 
 
 class MetaKANLinear(GeneratedLayer, _Linear):
@@ -112,8 +112,8 @@ class MetaKANLinear(GeneratedLayer, _Linear):
         super().__init__(in_features, out_features, mode)
         family = make_basis(basis, grid_size, spline_order, grid_range)
         self._generate(
-            out_features,
-            in_features,
+            self.out_features,
+            self.in_features,
             family,
             meta_learner,
             register,

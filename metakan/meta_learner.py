@@ -68,13 +68,13 @@ class MetaLearner(Defined):
         self.numbers = checks.integer("numbers", numbers)
         self.activation = checks.choice("meta_activation", activation, checks.META_ACTIVATIONS)
         self.init = checks.choice("init", init, checks.INITS)
-        self.gains = tuple(float(gain) for gain in gains) if gains is not None else (1.0,) * numbers
-        if len(self.gains) != numbers:
-            raise ValueError(f"gains: found {len(self.gains)} entries, expected {numbers}, one a generated number")
+        self.gains = tuple(float(gain) for gain in gains) if gains is not None else (1.0,) * self.numbers
+        if len(self.gains) != self.numbers:
+            raise ValueError(f"gains: found {len(self.gains)} entries, expected {self.numbers}, one a generated number")
         self.basis = dict(basis) if basis is not None else None
         self.provenance: dict[str, object] = {}
-        self.hidden = nn.Linear(prompt_dim, hidden_dim)
-        self.output = nn.Linear(hidden_dim, numbers)
+        self.hidden = nn.Linear(self.prompt_dim, self.hidden_dim)
+        self.output = nn.Linear(self.hidden_dim, self.numbers)
         self.reset_parameters()
 
     def forward(self, prompts: Tensor) -> Tensor:
@@ -150,16 +150,21 @@ class MetaLearner(Defined):
 
 
 def meta_learners_for(
-    basis: Basis, count: int, given: MetaLearner | Sequence[MetaLearner] | None, **settings: object
+    basis: Basis,
+    count: int,
+    given: MetaLearner | Sequence[MetaLearner] | None,
+    like: Tensor | None = None,
+    **settings: object,
 ) -> list[MetaLearner]:
     """Return ``count`` meta-learners for a basis: those that are given, checked, or new ones.
 
     ``settings`` are prompt_dim, hidden_dim, meta_activation and init, each None if the caller left it open; new
-    meta-learners then take 1, 32, "relu" and "scaled", and given ones keep theirs.
+    meta-learners then take 1, 32, "relu" and "scaled", and given ones keep theirs. ``like`` has the dtype and device of
+    the prompts that they will meet; torch's defaults, in which new prompts are made, without it.
 
     Raises:
-        TypeError: if something else than meta-learners is given.
-        ValueError: if their number, their basis or one of the settings differs.
+        TypeError: if something else than meta-learners is given, or their dtype differs.
+        ValueError: if their number, their basis, their device or one of the settings differs.
     """
     if given is None:
         defaults = {"prompt_dim": 1, "hidden_dim": 32, "meta_activation": "relu", "init": "scaled"}
@@ -169,7 +174,9 @@ def meta_learners_for(
         return [MetaLearner(*sizes, **options) for _ in range(count)]
     learners = [given] if isinstance(given, MetaLearner) else list(given)
     for position, learner in enumerate(learners):
-        _check_given(f"meta_learners[{position}]", learner, basis, settings)
+        name = f"meta_learners[{position}]"
+        _check_given(name, learner, basis, settings)
+        check_placed(name, learner.hidden.weight, torch.empty(0) if like is None else like)
     if len(learners) != count:
         raise ValueError(
             f"meta_learners: found {len(learners)}, expected {count}, the number of clusters (see num_clusters)"
@@ -191,3 +198,11 @@ def _check_given(name: str, learner: object, basis: Basis, settings: Mapping[str
     for key, expected in settings.items():
         if expected is not None and own[key] != expected:
             raise ValueError(f"{name}: found {key}={own[key]!r}, expected {expected!r}; leave {key} out to take theirs")
+
+
+def check_placed(name: str, tensor: Tensor, like: Tensor) -> None:
+    """Raise TypeError for another dtype and ValueError for another device than those of ``like``."""
+    if tensor.dtype != like.dtype:
+        raise TypeError(f"{name}: found one in {tensor.dtype}, expected {like.dtype}, the dtype of the prompts")
+    if tensor.device != like.device:
+        raise ValueError(f"{name}: found one on {tensor.device}, expected it on {like.device}, where the prompts are")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checks
-from .meta_learner import MetaLearner, generate
+from .meta_learner import MetaLearner, check_placed, generate
 
 HOT, COLD = 1.0, 0.05
 
@@ -104,4 +104,5 @@ def _checked(learners: Sequence[MetaLearner]) -> MetaLearner:
             found, expected = (getattr(each, name) for each in (learner, learners[0]))
             if found != expected:
                 raise ValueError(f"learners[{position}]: found {name}={found!r}, expected {expected!r}")
+        check_placed(f"learners[{position}]", learner.hidden.weight, learners[0].hidden.weight)
     return learners[0]

@@ -133,7 +133,7 @@ class MetaKAN(SharedLearners, _Network):
             MetaKANLinear(a, b, meta_learner=learners[cluster], basis=family, mode=mode, register=False)
             for a, b, cluster in zip(ins, outs, clusters, strict=True)
         )
-        self._share(clusters, learned=clustering == "learned")
+        self._share(clusters, learned=isinstance(clustering, str) and clustering == "learned")
 
     def materialize(self) -> KAN:
         """Return a dense `KAN` with the same values, on the same device and in the same dtype."""

@@ -94,9 +94,10 @@ class SharedLearners(Defined):
         A learned assignment starts anew.
 
         Raises:
-            ValueError, TypeError: if their number, basis or prompt_dim does not fit.
+            ValueError, TypeError: if their number, basis, prompt_dim, dtype or device does not fit.
         """
         needed = {"prompt_dim": self.meta_learners[0].prompt_dim, "init": self.meta_learners[0].init}
-        learners = meta_learners_for(self.basis, len(self.meta_learners), meta_learners, **needed)
+        like = self.layers[0].edges.prompts
+        learners = meta_learners_for(self.basis, len(self.meta_learners), meta_learners, like, **needed)
         self.meta_learners = nn.ModuleList(learners)
         self._share(self._clusters, learned=len(self.mixtures) > 0)

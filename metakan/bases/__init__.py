@@ -24,8 +24,8 @@ def make_basis(basis: str | Basis, grid_size: int, spline_order: int, grid_range
     if isinstance(basis, Basis):
         return basis
     checks.choice("basis", basis, BASES)
-    checks.integer("grid_size", grid_size)
-    checks.integer("spline_order", spline_order)
+    grid_size = checks.integer("grid_size", grid_size)
+    spline_order = checks.integer("spline_order", spline_order)
     grid_range = checks.interval("grid_range", grid_range)
     if basis == "bspline":
         return BSpline(grid_size, spline_order, grid_range)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from .. import checks
 from .silu import silu
 
 
@@ -91,8 +92,8 @@ class PolynomialBasis(Basis):
     """
 
     def __init__(self, degree: int, base: bool = True):
-        self.degree = degree
-        self.base = base
+        self.degree = degree = checks.integer("degree", degree)
+        self.base = base = bool(base)
         self.numbers = degree + 1 + base
         self.amplitude = (True,) * self.numbers
         linear_gain = 0.1 if base else 1.0  # the functions start close to SiLU, or to a line without it

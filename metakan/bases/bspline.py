@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .. import native
+from .. import checks, native
 from .base import Basis, Evaluation
 from .local import LocalSplines
 from .silu import pull_silu, silu, silu_values
@@ -134,7 +134,9 @@ class BSpline(Basis):
     name = "bspline"
 
     def __init__(self, grid_size: int, spline_order: int, grid_range: tuple[float, float]):
-        self.grid_size, self.spline_order, self.grid_range = grid_size, spline_order, grid_range
+        self.grid_size = grid_size = checks.integer("grid_size", grid_size)
+        self.spline_order = spline_order = checks.integer("spline_order", spline_order)
+        self.grid_range = grid_range = checks.interval("grid_range", grid_range)
         self.count = grid_size + spline_order
         self.spacing = (grid_range[1] - grid_range[0]) / grid_size
         self.numbers = self.count + 1

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from .. import checks
 from .base import PolynomialBasis
 
 
@@ -22,11 +23,11 @@ class Gram(PolynomialBasis):
 
     def __init__(self, degree: int, nodes: int, base: bool = True):
         super().__init__(degree, base)
-        if nodes <= degree:
+        self.nodes = nodes = checks.integer("nodes", nodes)
+        if nodes <= self.degree:
             raise ValueError(f"nodes: found {nodes}, expected more than the degree {degree}")
-        self.nodes = nodes
         self._beta = [0.0] + [
-            n * math.sqrt((nodes**2 - n**2) / (4 * n**2 - 1)) / (nodes - 1) for n in range(1, degree + 1)
+            n * math.sqrt((nodes**2 - n**2) / (4 * n**2 - 1)) / (nodes - 1) for n in range(1, self.degree + 1)
         ]
 
     def polynomials(self, u: Tensor) -> list[Tensor]:

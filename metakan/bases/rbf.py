@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import checks
 from .base import Basis
 from .silu import silu
 
@@ -23,10 +24,12 @@ class RBF(Basis):
     name = "rbf"
 
     def __init__(self, grid_size: int, spline_order: int, grid_range: tuple[float, float], base: bool = True):
-        self.grid_size, self.spline_order, self.grid_range = grid_size, spline_order, grid_range
-        self.base = base
-        self.count = grid_size + spline_order
-        self.spacing = (grid_range[1] - grid_range[0]) / (self.count - 1)
+        self.grid_size = checks.integer("grid_size", grid_size)
+        self.spline_order = checks.integer("spline_order", spline_order)
+        self.grid_range = checks.interval("grid_range", grid_range)
+        self.base = base = bool(base)
+        self.count = self.grid_size + self.spline_order
+        self.spacing = (self.grid_range[1] - self.grid_range[0]) / (self.count - 1)
         self.numbers = self.count + base
         self.amplitude = (True,) * self.numbers
         self.gains = (0.1,) * self.count + (1.0,) * base  # the functions start close to SiLU

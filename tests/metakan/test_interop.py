@@ -135,6 +135,22 @@ def test_a_layer_is_exported_as_a_network_of_one(kan):
     assert to_pykan(layer).width == [[3, 0], [2, 0]]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        (torch.zeros(5, 2), ValueError, r"inputs: found an input of shape \(5, 2\), expected 3 features"),
+        (torch.zeros(5, 4), ValueError, r"shape \(5, 4\), expected 3"),
+        (torch.zeros(3), ValueError, r"inputs: found shape \(3,\), expected \(n, 3\)"),
+        (torch.zeros(2, 5, 3), ValueError, r"expected \(n, 3\)"),
+        (torch.zeros(5, 3, dtype=torch.float64), TypeError, "dtype torch.float64, expected torch.float32"),
+        ([[0.0, 0.0, 0.0]], TypeError, "found an input of type list"),
+    ],
+)
+def test_inputs_of_another_shape_or_kind_are_refused_before_the_export(inputs, error, message):
+    with pytest.raises(error, match=message):
+        to_pykan(MetaKAN([3, 4, 2]), inputs)
+
+
 def test_the_export_has_no_side_effects(kan, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     model, x = KAN([2, 3, 1]), torch.rand(9, 2)

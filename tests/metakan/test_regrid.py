@@ -67,3 +67,43 @@ def test_meta_learners_that_do_not_fit_are_refused():
     model = MetaKAN([3, 4, 1], grid_size=3)
     with pytest.raises(ValueError, match="expected"):
         model.use_meta_learners(MetaKAN([3, 4, 1], grid_size=5).meta_learners[0])
+
+
+CHANGES = [
+    ({"grid_size": 8}, True),
+    ({"grid_size": 12}, True),
+    ({"grid_size": 4}, True),
+    ({"grid_size": 6}, False),
+    ({"grid_size": 8, "spline_order": 2}, False),
+    ({"grid_size": 8, "spline_order": 4}, False),
+    ({"grid_size": 4, "grid_range": (0.0, 1.0)}, True),
+    ({"grid_size": 3, "grid_range": (0.0, 1.0)}, False),
+    ({"grid_size": 16, "grid_range": (-2.0, 2.0)}, True),
+]
+
+
+@pytest.mark.parametrize(("change", "exact"), CHANGES)
+def test_it_says_where_it_is_exact(change, exact):
+    """The old knots are -1, -0.5, ... 1; outside the new range the functions differ in any case."""
+    torch.manual_seed(0)
+    learner = MetaKAN([2, 1], grid_size=4, hidden_dim=8).meta_learners[0].double()
+    made = regrid(learner, **change)
+    note = made.provenance["regrid"]
+    assert note["from"] == learner.basis
+    assert note["exact"] is exact
+    new, old = (make_basis("bspline", *[each.basis[key] for key in ("grid_size", "spline_order", "grid_range")])
+                for each in (made, learner))  # fmt: skip
+    low, high = new.grid_range
+    points = torch.linspace(low + 1e-6, high - 1e-6, 301, dtype=torch.float64)
+    prompts = torch.linspace(-2, 2, 7, dtype=torch.float64).unsqueeze(1)
+    with torch.no_grad():
+        missed = (made(prompts) @ new.features(points, 0) - learner(prompts) @ old.features(points, 0)).abs().max()
+    coefficients = learner(prompts).abs().sum(dim=1).max()
+    assert missed <= note["error"] * coefficients + 1e-9
+    assert bool(missed < 1e-9) is exact
+
+
+def test_a_learner_that_names_no_range_is_refused():
+    learner = MetaLearner(1, 4, 9, basis={"name": "bspline", "grid_size": 5, "spline_order": 3})
+    with pytest.raises(ValueError, match="expected one that names its grid_range"):
+        regrid(learner, 10)
