@@ -130,12 +130,7 @@ def to_pykan(
         ValueError: if its basis is not "bspline", or ``inputs`` have another shape or device.
     """
     layers = _spline_layers(model, "pykan")
-    if inputs is not None:
-        checks.features("to_pykan: inputs", inputs, layers[0].in_features, -1, layers[0].edges.parameter)
-        if inputs.dim() != 2:
-            raise ValueError(
-                f"to_pykan: inputs: found shape {tuple(inputs.shape)}, expected (n, {layers[0].in_features})"
-            )
+    _check_points(inputs, layers[0])
     try:
         import kan
     except ImportError as error:
@@ -165,6 +160,14 @@ def to_pykan(
     if inputs is not None:
         network(inputs)
     return network
+
+
+def _check_points(inputs: Tensor | None, layer: KANLinear | MetaKANLinear) -> None:
+    if inputs is None:
+        return
+    checks.features("to_pykan: inputs", inputs, layer.in_features, -1, layer.edges.parameter)
+    if inputs.dim() != 2:
+        raise ValueError(f"to_pykan: inputs: found shape {tuple(inputs.shape)}, expected (n, {layer.in_features})")
 
 
 def _move(network: kan.KAN, like: Tensor) -> None:
