@@ -73,6 +73,7 @@ class KANConv2d(_Conv2d):
     Args:
         in_channels, out_channels, kernel_size, stride, padding: as in `torch.nn.Conv2d`.
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        init: "scaled", or "released" where the basis has that start (gram, chebyshev); see `metakan.KAN`.
         mode: "tiled", "materialized" or "auto".
 
     Raises:
@@ -92,11 +93,12 @@ class KANConv2d(_Conv2d):
         basis: str | Basis = "bspline",
         grid_range: tuple[float, float] = (-1, 1),
         prompt_layout: str = "per_edge",
+        init: str = "scaled",
         mode: str = "auto",
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, prompt_layout, mode)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        self.edges = DenseEdges(self.out_channels, self.in_channels * self.shape.taps, family)
+        self.edges = DenseEdges(self.out_channels, self.in_channels * self.shape.taps, family, init)
 
 
 class MetaKANConv2d(GeneratedLayer, _Conv2d):
@@ -165,7 +167,7 @@ class MetaKANConv2d(GeneratedLayer, _Conv2d):
             shape.kernel_size,
             stride=shape.stride,
             padding=shape.padding,
-            basis=self.basis,
+            basis=self.edges.family,
             prompt_layout=shape.prompt_layout,
             mode=self.mode,
         )

@@ -13,23 +13,55 @@ from .engine.shape import Convolution, FullyConnected
 from .meta_learner import MetaLearner, meta_learners_for
 
 
-class DenseEdges(Defined):
-    """Edge numbers held as a parameter ``weight (out, edges, n_b)``."""
+class Edges(Defined):
+    """Edge functions of a family, and the trainable numbers that the family itself has in a layer, if any."""
 
-    def __init__(self, outputs: int, edges: int, basis: Basis):
+    def __init__(self, basis: Basis, fan_in: int):
         super().__init__()
-        self.basis = basis
-        self.fan_in = edges
+        self.family = basis
+        self.fan_in = fan_in
+
+    @property
+    def basis(self) -> Basis:
+        return self.family.bound(self.recursion) if self.family.learned else self.family
+
+    @torch.no_grad()
+    def _reset_family(self) -> None:
+        """Draw the trainable numbers of the family, ``recursion``, anew."""
+        if self.family.learned:
+            if not hasattr(self, "recursion"):
+                self.recursion = nn.Parameter(torch.empty(self.family.learned))
+            self.recursion.copy_(self.family.initial(self.fan_in))
+
+
+class DenseEdges(Edges):
+    """Edge numbers held as a parameter ``weight (out, edges, n_b)``.
+
+    ``init`` "scaled" draws normal numbers with the family's standard deviations for the fan-in, "released" as the
+    source of the family does (`Basis.released`).
+    """
+
+    def __init__(self, outputs: int, edges: int, basis: Basis, init: str = "scaled"):
+        super().__init__(basis, edges)
+        self.init = checks.choice("init", init, checks.INITS)
         self.weight = nn.Parameter(torch.empty(outputs, edges, basis.numbers))
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw normal numbers with the basis's standard deviations for this fan-in."""
-        self.weight.normal_().mul_(self.weight.new_tensor(self.basis.scales(self.fan_in)))
+        """Draw new numbers; see ``init``."""
+        if self.init == "released":
+            for column, (kind, deviation) in zip(
+                self.weight.unbind(-1), self.family.released(*self.weight.shape[:2]), strict=True
+            ):
+                bound = deviation * 3**0.5
+                column.normal_(std=deviation) if kind == "normal" else column.uniform_(-bound, bound)
+        else:
+            self.weight.normal_().mul_(self.weight.new_tensor(self.family.scales(self.fan_in)))
+        self._reset_family()
 
     def definition(self) -> dict[str, object]:
-        return {"basis": self.basis.describe()}
+        return {"basis": self.family.describe()}
 
     @property
     def parameter(self) -> Tensor:
@@ -43,7 +75,7 @@ class DenseEdges(Defined):
         return self.weight
 
 
-class MetaEdges(Defined):
+class MetaEdges(Edges):
     """Edge numbers generated from ``prompts (out, edges, prompt_dim)`` by a meta-learner.
 
     If the meta-learner M was initialised "scaled", the numbers of a prompt z are ``M(z / s)``, the amplitudes times s,
@@ -57,9 +89,7 @@ class MetaEdges(Defined):
     """
 
     def __init__(self, outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner, register: bool = True):
-        super().__init__()
-        self.basis = basis
-        self.fan_in = edges
+        super().__init__(basis, edges)
         self._held = () if register else (meta_learner,)
         if register:
             self._own = meta_learner
@@ -86,9 +116,10 @@ class MetaEdges(Defined):
         else:
             rows = self.prompts.flatten(0, 1)
             self.prompts.normal_(std=(2 / sum(rows.shape)) ** 0.5)
+        self._reset_family()
 
     def definition(self) -> dict[str, object]:
-        return {"basis": self.basis.describe(), "init": self.init}
+        return {"basis": self.family.describe(), "init": self.init}
 
     @property
     def parameter(self) -> Tensor:
@@ -97,8 +128,8 @@ class MetaEdges(Defined):
     def scales(self) -> list[float]:
         """Return the constant factor on each generated number."""
         if self.init == "released":
-            return [1.0] * self.basis.numbers
-        return [self.fan_in**-0.5 if amplitude else 1.0 for amplitude in self.basis.amplitude]
+            return [1.0] * self.family.numbers
+        return [self.fan_in**-0.5 if amplitude else 1.0 for amplitude in self.family.amplitude]
 
     def source(self) -> Generated:
         hidden, (weight, bias) = self.meta_learner.tables()
@@ -140,7 +171,8 @@ class EdgeLayer(nn.Module):
         return self.edges.numbers()
 
     def _evaluate(self, x: Tensor, shape: FullyConnected | Convolution) -> Tensor:
-        y, self.mode_used = evaluate(x, self.edges.source(), self.basis, shape, self.mode)
+        mode = "materialized" if self.edges.family.learned else self.mode  # other forms take no gradient of a family
+        y, self.mode_used = evaluate(x, self.edges.source(), self.basis, shape, mode)
         return y
 
 
@@ -174,4 +206,6 @@ class GeneratedLayer(EdgeLayer):
         """Return a dense layer with the same values, on the same device and in the same dtype."""
         dense = self._dense().to(self.prompts)
         dense.edges.weight.copy_(self.numbers())
+        if self.edges.family.learned:
+            dense.edges.recursion.copy_(self.edges.recursion)
         return dense.train(self.training)

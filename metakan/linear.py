@@ -51,6 +51,7 @@ class KANLinear(_Linear):
     Args:
         in_features, out_features: widths.
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        init: "scaled", or "released" where the basis has that start (gram, chebyshev); see `metakan.KAN`.
         mode: "tiled", "materialized" or "auto"; see `metakan.MetaKAN`.
 
     Raises:
@@ -66,11 +67,12 @@ class KANLinear(_Linear):
         spline_order: int = 3,
         basis: str | Basis = "bspline",
         grid_range: tuple[float, float] = (-1, 1),
+        init: str = "scaled",
         mode: str = "auto",
     ):
         super().__init__(in_features, out_features, mode)
         family = make_basis(basis, grid_size, spline_order, grid_range)
-        self.edges = DenseEdges(self.out_features, self.in_features, family)
+        self.edges = DenseEdges(self.out_features, self.in_features, family, init)
 
 
 class MetaKANLinear(GeneratedLayer, _Linear):
@@ -130,4 +132,4 @@ class MetaKANLinear(GeneratedLayer, _Linear):
         return self._functions(source.numbers(), t)
 
     def _dense(self) -> KANLinear:
-        return KANLinear(self.in_features, self.out_features, basis=self.basis, mode=self.mode)
+        return KANLinear(self.in_features, self.out_features, basis=self.edges.family, mode=self.mode)

@@ -38,6 +38,9 @@ class KAN(_Network):
     Args:
         width: widths of the layers, inputs and outputs included.
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
+        init: "scaled" draws the numbers so that a signal keeps its size whatever the fan-in. "released" draws them as
+            the source of the family does, for gram and chebyshev: those starts are much smaller, a network starts near
+            a constant, and its first steps are slower.
         mode: see `MetaKAN`.
 
     Raises:
@@ -52,6 +55,7 @@ class KAN(_Network):
         spline_order: int = 3,
         basis: str | Basis = "bspline",
         grid_range: tuple[float, float] = (-1, 1),
+        init: str = "scaled",
         mode: str = "auto",
     ):
         super().__init__()
@@ -59,7 +63,7 @@ class KAN(_Network):
         family = make_basis(basis, grid_size, spline_order, grid_range)
         self.basis = family
         self.layers = nn.ModuleList(
-            KANLinear(ins, outs, basis=family, mode=mode)
+            KANLinear(ins, outs, basis=family, init=init, mode=mode)
             for ins, outs in zip(self.width[:-1], self.width[1:], strict=True)
         )
 

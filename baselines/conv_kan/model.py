@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import metakan
 from metakan import PUBLISHED_STAGES, ConvKAN, published_channels, published_degree
+from metakan.bases import Gram
 
 
 def build(problem, settings) -> nn.Module:
@@ -25,6 +26,9 @@ def build(problem, settings) -> nn.Module:
     order = settings["spline_order"]
     if basis in ("legendre", "gram", "chebyshev"):
         order = published_degree(basis, layers) if settings["degree"] == "published" else settings["degree"]
+    stages = PUBLISHED_STAGES[basis if settings["stages"] == "published" else "bspline"]
+    if basis == "gram" and settings["form"] == "released":
+        basis = Gram(order, order + settings["grid_size"], form="released")
     return ConvKAN(
         published_channels(layers, settings["width_factor"]),
         in_channels=problem.input_shape[0],
@@ -33,8 +37,8 @@ def build(problem, settings) -> nn.Module:
         spline_order=order,
         basis=basis,
         grid_range=problem.grid_range,
-        **PUBLISHED_STAGES[basis if settings["stages"] == "published" else "bspline"],
-        **{name: settings[name] for name in ("norm", "dropout", "head_dropout", "mode")},
+        **stages,
+        **{name: settings[name] for name in ("norm", "dropout", "head_dropout", "init", "mode")},
     )
 
 

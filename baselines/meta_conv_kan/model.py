@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import metakan
 from metakan import PUBLISHED_STAGES, MetaConvKAN, annealed, assign_layers, published_channels, published_degree
+from metakan.bases import Gram
 
 PASSED_ON = (
     "prompt_dim", "hidden_dim", "grouping_seed", "meta_activation", "prompt_layout", "init", "norm", "dropout",
@@ -34,6 +35,9 @@ def build(problem, settings) -> nn.Module:
     order = settings["spline_order"]
     if basis in ("legendre", "gram", "chebyshev"):
         order = published_degree(basis, layers) if settings["degree"] == "published" else settings["degree"]
+    stages = PUBLISHED_STAGES[basis if settings["stages"] == "published" else "bspline"]
+    if basis == "gram" and settings["form"] == "released":
+        basis = Gram(order, order + settings["grid_size"], form="released")
     network = MetaConvKAN(
         published_channels(layers, settings["width_factor"]),
         in_channels=problem.input_shape[0],
@@ -44,7 +48,7 @@ def build(problem, settings) -> nn.Module:
         grid_range=problem.grid_range,
         num_clusters=_count(settings),
         clustering=_built_as(settings),
-        **PUBLISHED_STAGES[basis if settings["stages"] == "published" else "bspline"],
+        **stages,
         **{name: settings[name] for name in PASSED_ON},
     )
     network.asked, network.annealing_steps = settings["clustering"], settings["annealing_steps"]

@@ -4,8 +4,10 @@
 
 Dense coefficients, evaluated by the engine of the package `metakan`; its Gram polynomials are orthogonal on degree + 5
 points. The Chebyshev form (sidharth2024) has no base weight v. The published layers rescale by the extremes of the
-batch, normalise, or scale the recursion of the Gram polynomials by trainable numbers; here tanh bounds the argument in
-all three, so that they differ in nothing but the polynomials.
+batch, normalise, or change the Gram polynomials; here tanh bounds the argument in all three, so that they differ in
+nothing but the polynomials. `form: released` has the Gram layers' SiLU of each polynomial and their trainable
+recursion, `init: released` the start of the sources: normal with deviation 1 / (inputs · (degree + 1)) for Chebyshev
+(sidharth2024), uniform by Kaiming's rule with the outputs among the inputs for Gram (drokin2024).
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from metakan import KAN
+from metakan.bases import Gram
 
 
 def build(problem, settings) -> nn.Module:
     """Return the network: inputs (batch, *input_shape) -> outputs (batch, outputs)."""
+    degree, basis = settings["degree"], settings["basis"]
+    if basis == "gram" and settings["form"] == "released":
+        basis = Gram(degree, degree + 5, form="released")
     network = KAN(
-        problem.width(settings), basis=settings["basis"], spline_order=settings["degree"], mode=settings["mode"]
+        problem.width(settings), basis=basis, spline_order=degree, init=settings["init"], mode=settings["mode"]
     )
     return nn.Sequential(nn.Flatten(), network)
 

@@ -23,6 +23,7 @@ class Basis(ABC):
         amplitude: for each number, whether it scales the edge's output. Amplitudes start with a variance of
             1/fan-in, the others (a wavelet's shape) do not depend on the fan-in.
         gains: standard deviation of each number at initialisation, times sqrt(fan-in) for amplitudes.
+        learned: how many trainable numbers the family itself has in a layer; 0 in all but one released form.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Basis(ABC):
     linear: bool = True
     amplitude: tuple[bool, ...]
     gains: tuple[float, ...]
+    learned: int = 0
 
     def planes(self, x: Tensor) -> Tensor:
         """Return ``b(x)`` with the basis functions first, ``(n_b, *x.shape)``; differentiable to any order."""
@@ -59,6 +61,24 @@ class Basis(ABC):
     @abstractmethod
     def describe(self) -> dict[str, object]:
         """Return all that defines the functions, of JSON's types: equal descriptions mean equal functions."""
+
+    def bound(self, parameters: Tensor) -> Basis:
+        """Return this family with its trainable numbers, ``(learned,)``, where it has some."""
+        raise NotImplementedError(f"{type(self).__name__} has no trainable numbers of its own")
+
+    def initial(self, edges: int) -> Tensor:
+        """Return the trainable numbers that a layer with ``edges`` edges an output starts from, ``(learned,)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no trainable numbers of its own")
+
+    def released(self, outputs: int, edges: int) -> list[tuple[str, float]]:
+        """Return how the source of the family draws each number of a dense layer.
+
+        That is "normal" or "uniform", with mean 0, and the standard deviation. ``edges`` counts the edges an output.
+
+        Raises:
+            ValueError: for a family whose layers here have no such start.
+        """
+        raise ValueError(f"init: found 'released' with the basis {self.name!r}, expected 'scaled'")
 
     def scales(self, fan_in: int) -> list[float]:
         """Return the standard deviation of each number at initialisation for a layer of this fan-in."""
