@@ -67,7 +67,10 @@ def test_a_polynomial_convolution_is_planned_once_for_two_grid_sizes(tiny):
         counts[run.spec["method"]["name"]] = counts.get(run.spec["method"]["name"], 0) + 1
     expected = {"bspline": 2, "rbf": 2, "legendre": 1, "gram": 1, "chebyshev": 1}
     assert counts == {f"{name}-{v}": n for name in ("conv_kan", "meta_conv_kan") for v, n in expected.items()} | {
-        "meta_conv_kan-released": 2
+        "meta_conv_kan-released": 2,
+        "meta_conv_kan-gram_released": 1,
+        "conv_kan-gram_released": 1,
+        "conv_kan-chebyshev_released": 1,
     }
 
 
