@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from guests import DESCRIPTION, GOOD, HEAD, guest
 
 from kanbench.base.errors import Unavailable
-from kanbench.baselines import build, check, discovery
+from kanbench.baselines import build, check, discovery, outcomes
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
-
-DESCRIPTION = {
-    "label": "Guest",
-    "cite": {"key": "someone2020", "url": "https://example.org"},
-    "axes": [],
-    "settings": {"scale": 1.0, "sizes": {"default": [1, 2], "schema": {"type": "array"}}},
-    "example": {
-        "problem": {"family": "function_fitting", "inputs": 2, "outputs": 1},
-        "settings": {},
-        "trainable_parameters": 3,
-    },
-}
-HEAD = """
-import random, torch, numpy as np
-from torch import nn
-
-class Line(nn.Module):
-    def __init__(self, problem):
-        super().__init__()
-        self.linear = nn.Linear(problem.inputs, problem.outputs)
-    def forward(self, x):
-        return self.linear(x)
-"""
-
-
-def guest(folder: Path, body: str, **changes) -> Path:
-    """Write the baseline `guest` whose model.py is HEAD and `body`."""
-    target = folder / "guest"
-    target.mkdir()
-    (target / "baseline.yaml").write_text(yaml.safe_dump({**DESCRIPTION, **changes}))
-    (target / "model.py").write_text(HEAD + textwrap.dedent(body))
-    return folder
 
 
 def broken_rules(folder: Path) -> dict[str, str]:
     return {r.rule: r.message for r in check.check_baseline("guest", folder) if r.ok is False}
-
-
-GOOD = "def build(problem, settings): return Line(problem)"
 
 
 def test_a_line_keeps_every_rule(tmp_path):
@@ -81,6 +45,12 @@ WRONG = {
     "        self.shift = torch.rand(1)\n    def forward(self, x): return self.linear(x) + self.shift",
     "evaluation": "class M(Line):\n    def forward(self, x): return self.linear(x - x.mean(0))",
     "learning": "class M(Line):\n    def forward(self, x): return self.linear(x) * 1e-6",
+    "imports": "class M(Line): pass\ndef late():\n    from kanbench.tasks import task\n    return task",
+    "names": "class M(Line): pass\ndef after_steps(model, step, batch): pass",
+    "small_problems": "class M(Line):\n    def forward(self, x): return self.linear(x).squeeze()[..., None]",
+    "axes": "class M(Line): pass",
+    "penalty": "class M(Line): pass\ndef penalty(model): return 0.1 * model.linear.weight.abs()",
+    "hooks": "class M(Line): pass\ndef after_step(model, step, batch): batch[1].zero_()",
     "groups": "class M(Line): pass\ndef parameter_groups(model, settings):\n"
     "    return [{'name': 'a', 'params': list(model.parameters())}, {'name': 'b', 'params': [model.linear.bias]}]",
 }
@@ -91,7 +61,8 @@ def test_a_broken_rule_is_named(tmp_path, rule):
     body = WRONG[rule]
     if "def build" not in body:
         body += "\ndef build(problem, settings): return M(problem)"
-    found = broken_rules(guest(tmp_path, body))
+    changes = {"axes": ["depth"], "settings": {**DESCRIPTION["settings"], "depth": 1}} if rule == "axes" else {}
+    found = broken_rules(guest(tmp_path, body, **changes))
     assert rule in found
     assert found[rule]
     assert "builds" not in found
@@ -144,7 +115,7 @@ def test_an_absent_package_is_skipped_with_its_reason(tmp_path, capsys):
     results = check.check_baseline("guest", folder)
     assert [(r.rule, r.ok) for r in results] == [("schema", True), ("builds", None)]
     assert results[1].message == "skipped: guest needs the package 'absent_package': No module named 'absent_package'"
-    assert check.report(results) == 0
+    assert outcomes.report(results) == 0
     assert "skipped: guest needs" in capsys.readouterr().out
     with pytest.raises(Unavailable):
         build.load_model_module(discovery.discover(folder)["guest"])
@@ -158,9 +129,9 @@ def test_a_bad_description_breaks_the_rule_schema(tmp_path):
 
 def test_the_report_names_rule_and_method_and_fails(tmp_path, capsys):
     body = WRONG["count"] + "\ndef build(problem, settings): return M(problem)"
-    assert check.report(check.check_baseline("guest", guest(tmp_path, body))) == 1
+    assert outcomes.report(check.check_baseline("guest", guest(tmp_path, body))) == 1
     printed = capsys.readouterr().out
-    assert "guest: 14 of 15 rules kept" in printed
+    assert "guest: 20 of 21 rules kept" in printed
     assert "count is BROKEN: 4 counted, 3 declared" in printed
     assert check.RULES["count"].__doc__ in printed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,12 @@ from kanbench.base.errors import KanbenchError, Unavailable
 from kanbench.baselines.discovery import MODEL, REST, Baseline, Method
 from kanbench.tasks.task import Problem
 
+OFFERS = (
+    "build", "parameter_groups", "penalty", "after_step", "idle_hooks", "prepare", "declines", "describe",
+    "memory_terms", "edge_functions", "to_pykan", "dense_copy", "prompts", "along_prompts", "clusters",
+    "coefficients", "share", "adapt",
+)  # fmt: skip
+"""Functions of `model.py` that the harness calls where they are offered; a test compares the list with the calls."""
 GROUP_KEYS = ("name", "params", "lr_scale", "weight_decay")
 
 
@@ -109,6 +116,36 @@ def contained_generators() -> Iterator[None]:
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
+
+
+_SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "the gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "the number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "deterministic algorithms": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "the matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "the working directory": (os.getcwd, os.chdir),
+}
+"""Global state of a process that runs share, with how it is read and set."""
+
+
+def switches() -> dict[str, Any]:
+    """Return the global state that a baseline may not change, by its name."""
+    return {name: read() for name, (read, _) in _SWITCHES.items()}
+
+
+def switched(before: Mapping[str, Any]) -> str:
+    """Return in words what differs from an earlier `switches()`; empty where nothing does."""
+    found = {name: (before[name], value) for name, value in switches().items() if value != before[name]}
+    return ", ".join(f"{name} from {old} to {new}" for name, (old, new) in found.items())
+
+
+def restore(before: Mapping[str, Any]) -> None:
+    """Set the global state as it was."""
+    for name, value in before.items():
+        if switches()[name] != value:
+            _SWITCHES[name][1](value)
 
 
 def capability(module: ModuleType, name: str) -> Callable | None:

@@ -79,6 +79,9 @@ class FamilyTask(Task):
     def train_size(self) -> int:
         return sum(part.train_size for part in self.parts)
 
+    def held(self) -> list[Tensor]:
+        return [tensor for part in self.parts for tensor in part.held()]
+
     def resident_bytes(self) -> int:
         return sum(part.resident_bytes() for part in self.parts)
 

@@ -142,6 +142,9 @@ class ResidualTask(Task):
                 order = torch.randperm(self.dimension, generator=generator, device=self.device)
                 yield points, axes[order[: self.sampled]]
 
+    def held(self) -> list[Tensor]:
+        return [self.coefficients, *self.points.values()]
+
     def steps_per_epoch(self, batch_size) -> int:
         return 1
 

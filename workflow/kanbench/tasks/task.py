@@ -91,6 +91,10 @@ class Task(ABC):
         """Number of training samples; None where data are drawn afresh."""
         return None
 
+    def held(self) -> list[Tensor]:
+        """Return the tensors that the task keeps and a run may not change, in a fixed order."""
+        return []
+
     def resident_bytes(self) -> int:
         """Return the bytes that the data occupy on the device during the whole run."""
         return 0
@@ -121,11 +125,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """Return the SHA-256 over the types, shapes and bytes of tensors."""
+    """Return the SHA-256 over the types, shapes and bytes of tensors of any dtype."""
     total = hashlib.sha256()
     for tensor in tensors:
         total.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return total.hexdigest()
 
 
@@ -172,18 +176,35 @@ class TensorTask(Task):
     def train_size(self):
         return len(self.splits["train"][0])
 
+    def held(self):
+        return [part for pair in self.splits.values() for part in pair]
+
     def resident_bytes(self):
-        return sum(part.nbytes for pair in self.splits.values() for part in pair)
+        return sum(part.nbytes for part in self.held())
 
     def loss(self, model, batch):
         inputs, targets = batch
-        return self._criterion(model(inputs), targets)
+        return self._criterion(self._outputs(model, inputs), targets)
+
+    def _outputs(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """Return the outputs of a model, `(batch, outputs)`.
+
+        Raises:
+            ValueError: they have another shape, which a loss would broadcast against the targets.
+        """
+        outputs, expected = model(inputs), (len(inputs), self.problem.outputs)
+        if outputs.shape != expected:
+            found = tuple(outputs.shape)
+            raise ValueError(
+                f"the model gave outputs of the shape {found} for {len(inputs)} inputs, expected {expected}"
+            )
+        return outputs
 
     @torch.no_grad()
     def evaluate(self, model, split):
         inputs, targets = self.splits[split]
         with evaluating(model):
-            outputs = torch.cat([model(part) for part in inputs.split(EVALUATION_BATCH)])
+            outputs = torch.cat([self._outputs(model, part) for part in inputs.split(EVALUATION_BATCH)])
         return self._metrics(outputs, targets)
 
     def floors(self):

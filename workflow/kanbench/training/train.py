@@ -106,6 +106,7 @@ class Attempt:
                 device=self.device,
                 data_root=self.data_root,
             )
+            self._data = tasks.fingerprint(*self.task.held())
             result.update(data=dict(self.task.data), floors=self.task.floors(), selection=dict(self.task.selection))
             self.module = build.load_model_module(self.method.baseline)
             self._adapt = _adaptation(self.module, spec, self.runs)
@@ -114,6 +115,8 @@ class Attempt:
             result["parameters"] = measure.count_parameters(subject.model, groups)
             result["memory"] = _memory(subject, spec, self.device, occupied)
             result["method_info"] = build.described(self.module, self.task.networks(subject.model)[0])
+            if self.method.baseline.waivers:
+                result["method_info"]["waived"] = dict(self.method.baseline.waivers)
             self.build()
 
     def build(self) -> None:
@@ -159,6 +162,9 @@ class Attempt:
     def conclude(self, seconds: float, step_seconds: Mapping[str, float | None]) -> None:
         """Enter what the training has shown, however it ended."""
         history, result = self.session.history, self.result
+        if self.going:
+            with self.outcomes():
+                self._check_data()
         result["time"].update(train_seconds=seconds, step_seconds=dict(step_seconds), capture=self.session.capture)
         result.update(curve=history.curve, analyses=self._analyses.results)
         if not self.going:
@@ -171,6 +177,11 @@ class Attempt:
         with self.outcomes():
             self._analyses.finish()
         self._trained = self.going
+
+    def _check_data(self) -> None:
+        """Raise BrokenContract where something has changed the data of the task in place: all metrics are of others."""
+        if tasks.fingerprint(*self.task.held()) != self._data:
+            raise build.BrokenContract(f"hooks: {self.method.name} changed the data of the task during training")
 
     def record(self) -> dict[str, Any]:
         """Return the record; leave the weights of the selected step where the spec says `keep`."""
