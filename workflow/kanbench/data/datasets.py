@@ -20,13 +20,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from kanbench.base import paths
 from kanbench.base.errors import MissingData, nearest
-from kanbench.data import pictures
+from kanbench.data import idx, pictures
 
 VARIABLE = "KANBENCH_DATA"
 SPLITS = ("train", "test")
@@ -58,7 +58,8 @@ class Images:
 class Source:
     """Where a data set comes from: a class of `torchvision.datasets` and how it is told which split to read.
 
-    `first_label` is the number of the first class in its files, `archive` the one file that holds them all.
+    `first_label` is the number of the first class in its files, `archive` the one file that holds them all, `counts`
+    how many images the splits have.
     """
 
     loader: str
@@ -68,6 +69,8 @@ class Source:
     mode: str = "L"
     first_label: int = 0
     archive: str | None = None
+    classes: int = 10
+    counts: tuple[int, int] = (60_000, 10_000)
 
 
 SOURCES = {
@@ -79,21 +82,27 @@ SOURCES = {
         {split: {"split": "letters", "train": split == "train"} for split in SPLITS},
         first_label=1,  # the files count the letters from 1; the released MetaKAN code makes 37 classes of them
         archive="EMNIST/raw/gzip.zip",
+        classes=26,
+        counts=(124_800, 20_800),
     ),
-    "cifar10": Source("CIFAR10", mode="RGB"),
-    "cifar100": Source("CIFAR100", mode="RGB"),
-    "svhn": Source("SVHN", {split: {"split": split} for split in SPLITS}, mode="RGB"),
+    "cifar10": Source("CIFAR10", mode="RGB", counts=(50_000, 10_000)),
+    "cifar100": Source("CIFAR100", mode="RGB", classes=100, counts=(50_000, 10_000)),
+    "svhn": Source("SVHN", {split: {"split": split} for split in SPLITS}, mode="RGB", counts=(73_257, 26_032)),
 }
 
 
 @dataclass(frozen=True)
 class Original:
-    """A file of a data set: its path below the root and the MD5 of it and of its packed form, where known."""
+    """A file of a data set: its path below the root and the MD5 of it and of its packed form, where known.
+
+    `content` is what it holds, where its format is idx.
+    """
 
     path: str
     md5: str | None
     packed_md5: str | None = None
     may_be_packed: bool = False
+    content: idx.Content | None = None
 
 
 def data_root(given: Path | str | None = None) -> Path:
@@ -153,9 +162,8 @@ def originals(source: Source) -> list[Original]:
     if source.archive:
         stems = [f"emnist-{source.options[split]['split']}-{split}" for split in SPLITS]
         kinds = ("images-idx3", "labels-idx1")
-        return [
-            Original(f"EMNIST/raw/{stem}-{kind}-ubyte", None, may_be_packed=True) for stem in stems for kind in kinds
-        ]
+        paths_ = [f"EMNIST/raw/{stem}-{kind}-ubyte" for stem in stems for kind in kinds]
+        return [Original(path, None, may_be_packed=True, content=_content(source, path)) for path in paths_]
     if hasattr(loader, "split_list"):
         return [Original(loader.split_list[split][1], loader.split_list[split][2]) for split in SPLITS]
     if hasattr(loader, "train_list"):
@@ -164,8 +172,16 @@ def originals(source: Source) -> list[Original]:
     found = []
     for file, packed_md5 in loader.resources:
         path = f"{source.loader}/raw/{file.removesuffix('.gz')}"
-        found.append(Original(path, UNPACKED_MD5.get(path), packed_md5, may_be_packed=True))
+        content = _content(source, path)
+        found.append(Original(path, UNPACKED_MD5.get(path), packed_md5, may_be_packed=True, content=content))
     return found
+
+
+def _content(source: Source, path: str) -> idx.Content:
+    """Return what a file in the idx format holds, by its name."""
+    kind = "images" if "images" in path else "labels"
+    last = source.first_label + source.classes - 1
+    return idx.Content(kind, source.counts["train-" not in path], source.first_label, last)
 
 
 def _source(name: str) -> Source:
@@ -208,6 +224,11 @@ def _read_originals(source: Source, root: Path, canonical: bool) -> Images:
         part = _loader(source)(root=str(root), download=False, **source.options[split])
         labels = part.labels if hasattr(part, "labels") else part.targets
         numbers = np.asarray(labels, dtype=np.int64) - source.first_label
+        if len(numbers) != len(part.data):
+            raise MissingData(
+                f"{source.loader} in {root}: {len(part.data)} images and {len(numbers)} labels in the {split} split; "
+                f"expected one label an image: delete its files and get them again"
+            )
         parts.append((_channels_first(np.asarray(part.data)), numbers))
     images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
     cut = len(parts[0][1])
@@ -235,7 +256,7 @@ def _unzipped(name: str, source: Source, files: list[Original], folder: Path) ->
             if member is None:
                 _refuse(name, archive, f"{Path(file.path).name}.gz is not in it", expected, folder)
             unpacked.parent.mkdir(parents=True, exist_ok=True)
-            unpacked.write_bytes(gzip.decompress(content.read(member)))
+            unpacked.write_bytes(_unpacked(name, archive, content.read(member), expected, folder))
         yield Path(temporary)
 
 
@@ -252,7 +273,7 @@ def _checked(name: str, files: list[Original], folder: Path) -> Iterator[tuple[P
             unpacked = Path(temporary, file.path)
             unpacked.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".gz":
-                unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+                unpacked.write_bytes(_unpacked(name, path, path.read_bytes(), None, folder))
             else:
                 unpacked.symlink_to(path.resolve())
         yield Path(temporary), canonical
@@ -264,24 +285,44 @@ def _check(name: str, file: Original, path: Path, folder: Path) -> bool:
     Raises:
         MissingData: it is another one than that of the original, or the file cannot be unpacked.
     """
-    content, expected = path.read_bytes(), file.md5
-    if path.suffix == ".gz" and file.md5 is None:
-        expected = file.packed_md5
-    elif path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            _refuse(name, path, f"it cannot be unpacked ({error})", f"{expected} (of the unpacked file)", folder)
+    content, expected, holds = path.read_bytes(), file.md5, file.content
+    packed = path.suffix == ".gz"
+    if packed and file.md5 is None and file.packed_md5 is not None:
+        expected, holds = file.packed_md5, None  # the packed form is compared as it is
+    elif packed:
+        told = expected and f"{expected} (of the unpacked file)"
+        content = _unpacked(name, path, content, told, folder, holds)
     found = hashlib.md5(content).hexdigest()
-    if expected is not None and found != expected:
-        what = " of the unpacked file" if path.suffix == ".gz" and file.md5 else ""
-        _refuse(name, path, f"the MD5{what} is {found}", expected, folder)
-    return expected is not None
+    if found == expected:
+        return True
+    reason = idx.problem(content, holds) if holds else None
+    if expected is not None:
+        what = " of the unpacked file" if packed and file.md5 else ""
+        reason = f"{reason}, and the MD5{what} is {found}" if reason else f"the MD5{what} is {found}"
+    if reason is not None:
+        expected = expected or f"unknown, that of {Path(file.path).name}.gz is {file.packed_md5 or 'unknown too'}"
+        _refuse(name, path, reason, expected, folder, file.content)
+    return False
 
 
-def _refuse(name: str, path: Path, reason: str, expected: str, folder: Path) -> None:
+def _unpacked(
+    name: str, path: Path, content: bytes, expected: str | None, folder: Path, holds: idx.Content | None = None
+) -> bytes:
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        what = "it is empty" if not content else f"it cannot be unpacked ({error})"
+        _refuse(name, path, what, expected or "unknown", folder, holds)
+
+
+def _refuse(
+    name: str, path: Path, reason: str, expected: str, folder: Path, holds: idx.Content | None = None
+) -> NoReturn:
+    size = path.stat().st_size
     raise MissingData(
-        f"{path} is corrupt or not the original: {reason}.\n    expected MD5: {expected}\n"
+        f"{path} is corrupt or not the original: {reason}.\n    found:        a file of {size} bytes\n"
+        + (f"    expected:     {holds}{' (unpacked)' if path.suffix == '.gz' else ''}\n" if holds else "")
+        + f"    expected MD5: {expected}\n"
         f"    next:         delete it and get it again: `{_command(name, folder)}`"
     )
 

@@ -22,6 +22,8 @@ from kanbench.base.errors import MissingData
 
 VARIABLE = "KANBENCH_CACHE"
 SPLITS = ("train", "test")
+LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")
+"""What Windows and macOS leave in folders, in lower case; names that begin with a dot are left out too."""
 FORMAT = 1
 """Raised where the same files would give other pixels or labels."""
 
@@ -74,7 +76,7 @@ def _load(path: Path) -> Pictures | None:
 
 def _files(folder: Path) -> dict[str, dict[str, list[str]]]:
     """Return the names of the files by split and class, all in order; names alone, since there may be many."""
-    classes = {split: _visible(folder / split) for split in SPLITS}
+    classes = {split: _visible(folder / split, folders=True) for split in SPLITS}
     if not classes["train"] or classes["train"] != classes["test"]:
         raise MissingData(
             f"{folder} is not a folder of images: expected train/<class>/* and test/<class>/* with the same classes; "
@@ -86,8 +88,16 @@ def _files(folder: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _visible(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder.is_dir() else []
+def _visible(folder: Path, *, folders: bool = False) -> list[str]:
+    """Return the names of the files of a folder, or of its folders, without what operating systems leave there."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() == folders and not _is_litter(entry.name))
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def _fingerprint(folder: Path, files: dict[str, dict[str, list[str]]], mode: str) -> str:
