@@ -12,7 +12,7 @@ import math
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, naming, palette, style, table
 from kanbench.statistics import partitions
 
 KIND = "figure"
@@ -41,20 +41,15 @@ def _row(strategy: str, prompt_dim: float, cell: pd.DataFrame, unit: tuple[float
         place = 1 + (parameters - unit[0]) / unit[1]
     per_seed = cell.dropna(subset=["value"]).groupby("seed")["value"].mean()
     purpose = f"clustering {cell['task'].iloc[0]} {cell['network'].iloc[0]} {strategy} {place:.3f} {prompt_dim}"
-    middle, low, high, interval = table.spread(per_seed, purpose)
     return {
         "strategy": strategy,
         "meta_learners": int(cell["count"].iloc[0]),
         "place": place,
         "prompt_dim": int(prompt_dim),
         "parameters": parameters,
-        "value": middle,
-        "low": low,
-        "high": high,
-        "interval": interval,
+        **cells.spread(per_seed, purpose, "value"),
         "metric": cell["metric"].iloc[0],
-        "seeds": table.status_text(cell["status"]),
-        "runs": " ".join(cell["run"]),
+        **cells.outcome(cell),
     }
 
 
@@ -71,41 +66,34 @@ def _unit(runs: pd.DataFrame) -> tuple[float, float]:
 def draw(frame: pd.DataFrame):
     """Draw a panel a task and network."""
     panels = list(frame.groupby(["task", "network"], sort=True))
-    labels = [name for name in partitions.ORDER if name in set(frame["strategy"])]
-    colours, markers = style.colours(labels), style.markers(labels)
-    size = (3.6, 2.9) if len(panels) > 1 else (5.4, 3.2)
-    figure, axes = style.grid_of_axes(len(panels), columns=2, size=size, legend=1.1)
+    looks = palette.looks(frame["strategy"], order=partitions.ORDER)
+    figure, axes = drawing.grid_of_axes(len(panels), columns=2, size=(4.6, 3.1))
     for place, ((task, network), inside) in zip(axes, panels, strict=True):
-        for position, label in enumerate(labels):
+        for position, label in enumerate(looks):
             points = inside[inside["strategy"] == label].sort_values("place").dropna(subset=["value"])
             if label == partitions.PROMPTS:
                 for _, point in points.iterrows():
-                    place.axhline(point["value"], color=colours[label], linestyle="--", linewidth=1.1)
-                    text = f"{style.count(point['parameters'])} parameters"
-                    place.text(
-                        0.99, point["value"], text, transform=place.get_yaxis_transform(), ha="right", fontsize=7
-                    )
+                    text = f"{label}: {style.count(point['parameters'])} parameters"
+                    drawing.level(place, point["value"], looks[label], text)
                 continue
             alone = label in (partitions.ONE, partitions.PER_LAYER)  # at C = 1 and at the last; others lie side by side
-            shifted = points["place"] + (0 if alone else 0.07 * (position - len(labels) / 2))
-            errors = [points["value"] - points["low"], points["high"] - points["value"]]
-            place.errorbar(
-                shifted,
-                points["value"],
-                yerr=errors,
-                color=colours[label],
-                marker=markers[label],
-                linestyle="none" if label == partitions.HIDDEN else "-",
-                linewidth=1.2,
-                elinewidth=0.8,
-                markersize=5,
-            )
+            points["place"] += 0 if alone else 0.07 * (position - len(looks) / 2)
+            _line(place, points, looks[label], joined=label != partitions.HIDDEN)
+            if not looks[label].highlighted and len(points):
+                naming.near(place, points["place"].iloc[-1], points["value"].iloc[-1], label)
         metric = table.metric_text(str(inside["metric"].iloc[0]))
-        place.set(xlabel="meta-learners", ylabel=metric, title=style.title(f"{task}, {network}", inches=3.2))
+        place.set(xlabel="meta-learners", ylabel=metric, title=drawing.title(f"{task}, {network}", inches=4.2))
         place.xaxis.get_major_locator().set_params(integer=True)
         missing = inside[inside["value"].isna()]
         if len(missing):
-            cells = ", ".join(f"{row['strategy']} {row['meta_learners']}" for _, row in missing.iterrows())
-            style.note(place, style.title(f"no ok run: {cells}", inches=3.2))
-    style.method_legend(figure, labels, columns=3 if len(panels) > 1 else 2, line=True)
+            lost = ", ".join(f"{row['strategy']} {row['meta_learners']}" for _, row in missing.iterrows())
+            drawing.note(place, drawing.title(f"no ok run: {lost}", inches=4.2))
+    drawing.method_legend(figure, looks, line=True)
+    drawing.key(figure, drawing.spread_key("bar", frame["interval"]))
     return figure
+
+
+def _line(axes, points: pd.DataFrame, look: palette.Look, *, joined: bool) -> None:
+    drawing.spans(axes, points["place"], points, look, linewidth=0.9, alpha=0.9)
+    marks = {"color": look.colour, "marker": look.marker, "linewidth": 1.2, "zorder": look.zorder}
+    axes.plot(points["place"], points["value"], linestyle="-" if joined else "none", **marks)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import drawing, naming, palette, style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E1grid", "E2", "E3", "E5", "E7"]
@@ -39,26 +39,33 @@ def means(frame: pd.DataFrame) -> pd.DataFrame:
 def draw(frame: pd.DataFrame):
     """Draw one panel a task family, both axes logarithmic."""
     families = sorted(frame["family"].unique())
-    labels = sorted(frame["label"].unique())
-    colours, markers = style.colours(labels), style.markers(labels)
-    figure, panels = style.grid_of_axes(len(families), columns=3, size=(3.4, 3.1), legend=0.75)
+    looks = palette.looks(frame["label"])
+    figure, panels = drawing.grid_of_axes(len(families), columns=3, size=(3.6, 3.3))
     centres = means(frame)
     for axes, family in zip(panels, families, strict=True):
         inside = frame[frame["family"] == family]
         several = inside["task"].nunique() > 1
         for label, cells in inside.groupby("label"):
-            look = {"color": colours[label], "marker": markers[label], "linestyle": "none"}
-            size, opacity = (3.5, 0.35) if several else (7, 1)
-            axes.vlines(cells["parameters"], cells["low"], cells["high"], color=colours[label], linewidth=1, alpha=0.3)
-            axes.plot(cells["parameters"], cells["median"], markersize=size, alpha=opacity, **look)
+            look = looks[label]
+            marks = {"color": look.colour, "marker": look.marker, "linestyle": "none", "zorder": look.zorder}
+            size, opacity = (3.5, 0.35) if several else (6, 1)
+            drawing.spans(axes, cells["parameters"], cells, look, linewidth=1)
+            axes.plot(cells["parameters"], cells["median"], markersize=size, alpha=opacity, **marks)
+            named = cells.dropna(subset=["median", "parameters"])
             if several:
                 chosen = centres[(centres["family"] == family) & (centres["label"] == label) & (centres["tasks"] > 1)]
-                axes.plot(chosen["parameters"], chosen["median"], markersize=8, markeredgecolor="white", **look)
+                axes.plot(chosen["parameters"], chosen["median"], markersize=8, markeredgecolor="white", **marks)
+                named = chosen if len(chosen) else named
+            if not look.highlighted and len(named):
+                naming.near(axes, named["parameters"].iloc[0], named["median"].iloc[0], label)
         missing = int(inside["median"].isna().sum())
         if missing:
-            style.note(axes, f"not drawn: {missing} without an ok run")
-        style.logarithmic(axes)
+            drawing.note(axes, f"not drawn: {missing} without an ok run")
+        drawing.logarithmic(axes)
         axes.set(xlabel="trainable parameters", title=style.family(family))
         axes.set_ylabel(inside["error_label"].iloc[0])
-    style.method_legend(figure, labels)
+    drawing.method_legend(figure, looks)
+    several = frame.groupby("family")["task"].nunique().max() > 1
+    means_are = "large marker: geometric mean over tasks; small markers: single tasks" if several else ""
+    drawing.key(figure, means_are, drawing.spread_key("line", frame["interval"]))
     return figure

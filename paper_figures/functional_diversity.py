@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import drawing, palette, table
 
 KIND = "figure"
 EXPERIMENTS = ["E13diversity"]
@@ -42,20 +42,17 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame):
     """Draw a panel a shape."""
-    shapes, lines = sorted(frame["shape"].unique()), list(dict.fromkeys(frame["line"]))
-    figure, panels = style.grid_of_axes(len(shapes), columns=3, sharey=True, legend=0.3 + 0.18 * len(lines))
-    colours, markers = style.colours(lines), style.markers(lines)
-    for place, shape in zip(panels, shapes, strict=True):
+    shapes, looks = sorted(frame["shape"].unique()), palette.looks(frame["line"])
+    figure, panels = drawing.grid_of_axes(len(shapes), columns=3, sharey=True)
+    for axes, shape in zip(panels, shapes, strict=True):
         inside = frame[(frame["shape"] == shape) & frame["ratio"].notna()]
         for line, points in inside.groupby("line"):
-            points = points.sort_values("distinct")
-            place.fill_between(points["distinct"], points["low"], points["high"], color=colours[line], alpha=0.15)
-            place.plot(points["distinct"], points["ratio"], color=colours[line], marker=markers[line])
-        place.axhline(1, color="#555555", linestyle=":", linewidth=1)
-        style.logarithmic(place)
-        ticks = sorted(inside["distinct"].unique())
-        place.set_xticks(ticks, [str(tick) for tick in ticks])
-        place.set(xlabel="distinct edge functions", title=shape)
+            drawing.curve(axes, "distinct", points, looks[line], middle="ratio", name=line)
+        axes.axhline(1, color="#555555", linestyle=":", linewidth=1)
+        drawing.logarithmic(axes)
+        drawing.ticks_at(axes, inside["distinct"])
+        axes.set(xlabel="distinct edge functions", title=shape)
     panels[0].set_ylabel("error ratio to the dense KAN")
-    style.method_legend(figure, lines, columns=1, line=True)
+    drawing.method_legend(figure, looks, line=True)
+    drawing.key(figure, drawing.spread_key("band", frame["interval"]), "dotted: the dense KAN")
     return figure

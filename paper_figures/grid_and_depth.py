@@ -12,7 +12,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, palette, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E1grid"]
@@ -34,16 +34,12 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
         rows += [_without(label, depth, grid, part) for grid, part in missing.items()]
         for grid, points in runs[runs["task"].isin(tasks)].groupby(GRID, dropna=False):
             per_seed = np.exp(np.log(points["error"]).groupby(points["seed"]).mean())
-            middle, low, high, interval = table.spread(per_seed, f"grid {label} {depth} {grid}")
             rows.append(
                 {
                     "label": label,
                     "depth": int(depth),
                     "grid_size": grid,
-                    "error": middle,
-                    "low": low,
-                    "high": high,
-                    "interval": interval,
+                    **cells.spread(per_seed, f"grid {label} {depth} {grid}"),
                     "n_tasks": points["task"].nunique(),
                     "n_seeds": len(per_seed),
                     "metric": points["metric"].iloc[0],
@@ -79,29 +75,24 @@ def _complete(runs: pd.DataFrame) -> list[str]:
 
 def draw(frame: pd.DataFrame):
     """Draw one panel a depth."""
-    depths = sorted(frame["depth"].unique())
-    labels = sorted(frame["label"].unique())
-    colours, markers = style.colours(labels), style.markers(labels)
-    figure, panels = style.grid_of_axes(len(depths), columns=3, sharey=True, legend=0.5)
+    depths, looks = sorted(frame["depth"].unique()), palette.looks(frame["label"])
+    figure, panels = drawing.grid_of_axes(len(depths), columns=3, sharey=True)
     for axes, depth in zip(panels, depths, strict=True):
         for label, line in frame[frame["depth"] == depth].groupby("label"):
-            line = line.sort_values("grid_size")
             if line["grid_size"].isna().all():
-                axes.axhline(line["error"].iloc[0], color=colours[label], linestyle="--", linewidth=1.2)
-                continue
-            axes.fill_between(
-                line["grid_size"], line["low"], line["high"], color=colours[label], alpha=0.15, linewidth=0
-            )
-            axes.plot(line["grid_size"], line["error"], color=colours[label], marker=markers[label])
+                drawing.level(axes, line["error"].iloc[0], looks[label], label)
+            else:
+                drawing.curve(axes, "grid_size", line, looks[label], middle="error", name=label)
         absent = frame[(frame["depth"] == depth) & frame["error"].isna()]
         if len(absent):
             points = ", ".join(f"{row['label']} at {row['grid_size']:g}" for _, row in absent.iterrows())
-            style.note(axes, f"no ok run: {points}")
-        ticks = sorted(frame["grid_size"].dropna().unique())
-        style.logarithmic(axes)
+            drawing.note(axes, f"no ok run: {points}")
+        drawing.logarithmic(axes)
         axes.set(xlabel="grid size", title=f"{depth} hidden layer{'s' if depth > 1 else ''}")
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        drawing.ticks_at(axes, frame["grid_size"])
     tasks = frame["n_tasks"].max()
     panels[0].set_ylabel(f"{table.metric_text(frame['metric'].iloc[0])} ({tasks} task{'s' if tasks > 1 else ''})")
-    style.method_legend(figure, labels, line=True)
+    lines = set(frame[frame["grid_size"].notna()]["label"])
+    drawing.method_legend(figure, {label: look for label, look in looks.items() if label in lines}, line=True)
+    drawing.key(figure, drawing.spread_key("band", frame["interval"]), "dashed: a method without a grid")
     return figure

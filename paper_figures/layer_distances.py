@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style
+from kanbench.pages import drawing
 from kanbench.statistics import partitions
 
 KIND = "figure"
@@ -27,8 +27,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     runs = partitions.described(records)
     if runs.empty:
         return runs
-    dense = records[records[f"{partitions.SETTINGS}clustering"].isna()]
-    dense = dense.assign(network=partitions.networks(dense)) if len(dense) else dense.assign(network="")
+    dense = partitions.dense(records)
     rows = []
     grouped = runs[(runs["strategy"] == WIDTHS) & runs["groups"].notna()]
     for (task, network), inside in grouped.groupby(["task", "network"], sort=True):
@@ -60,7 +59,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 def draw(frame: pd.DataFrame):
     """Draw a row of panels a task and network, dense beside grouped."""
     panels = list(frame.groupby(["task", "network", "kind"], sort=True))
-    figure, axes = style.grid_of_axes(len(panels), columns=2, size=(3.5, 3.2), legend=0)
+    figure, axes = drawing.grid_of_axes(len(panels), columns=2, size=(3.5, 3.2))
     for place, ((task, network, kind), inside) in zip(axes, panels, strict=True):
         matrix = inside.pivot(index="row", columns="column", values="distance")
         groups = inside.drop_duplicates("row").set_index("row")["row_group"].sort_index()
@@ -73,7 +72,8 @@ def draw(frame: pd.DataFrame):
             place.axhline(end, color="white", linewidth=1.4)
             place.axvline(end, color="white", linewidth=1.4)
         how = "dense" if kind == "dense" else WIDTHS
-        place.set(xlabel="layer", ylabel="layer", title=style.title(f"{task}, {network}: {how}", inches=2.4))
+        place.set(xlabel="layer", ylabel="layer", title=drawing.title(f"{task}, {network}: {how}", inches=2.4))
         place.grid(False)
         figure.colorbar(image, ax=place, label="energy distance", shrink=0.85)
+    drawing.key(figure, "letter: the group of a layer", "white lines: between neighbouring layers of different groups")
     return figure

@@ -13,7 +13,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style
+from kanbench.pages import drawing, palette
 
 KIND = "figure"
 EXPERIMENTS = []
@@ -66,10 +66,10 @@ def _samples(run: pd.Series) -> list[dict]:
 def draw(frame: pd.DataFrame):
     """Draw one panel a task, method and layer (the first layer alone where there are many tasks)."""
     panels_of = [(key, part) for key, part in frame.groupby(["task", "label", "layer"], sort=False) if key[2] < 2]
-    labels = sorted(frame["label"].unique())
-    columns = max(2, len(labels)) if len(labels) > 1 else 2
+    looks = palette.looks(frame["label"])
+    columns = max(2, len(looks))
     panels_of.sort(key=lambda entry: (entry[0][0], entry[0][2], entry[0][1]))
-    figure, panels = style.grid_of_axes(len(panels_of), columns=columns, size=(2.6, 2.2), legend=0.5)
+    figure, panels = drawing.grid_of_axes(len(panels_of), columns=columns, size=(2.6, 2.2))
     for axes, ((task, label, layer), part) in zip(panels, panels_of, strict=True):
         lines = part.pivot(index="t", columns="edge", values="value").sort_index()
         lines = lines - lines.mean()
@@ -77,9 +77,13 @@ def draw(frame: pd.DataFrame):
         scale = spread.max() or 1.0
         for edge in reversed(list(spread.index)):
             strong = edge in spread.index[:COLOURED]
-            colour = style.colours(labels)[label] if strong else "#C4C4C4"
+            colour = looks[label].colour if strong else "#C4C4C4"
             axes.plot(lines.index, lines[edge] / scale, color=colour, linewidth=1.3 if strong else 0.7)
-        axes.set(xlabel=f"input of layer {layer + 1}", title=style.title(f"{label}, {task}", inches=2.0))
+        axes.set(xlabel=f"input of layer {layer + 1}", title=drawing.title(f"{label}, {task}", inches=2.0))
         axes.set_ylabel("edge function (scaled)")
-    style.method_legend(figure, labels, line=True)
+    drawing.key(
+        figure,
+        "about the mean, in units of the largest spread in the panel",
+        f"in colour: the {COLOURED} edges with the largest spread; grey: further edges",
+    )
     return figure

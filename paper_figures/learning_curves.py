@@ -11,7 +11,7 @@ import itertools
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, palette, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E2", "E5", "E7"]
@@ -26,23 +26,14 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     chosen = chosen.assign(not_ok=(chosen["status"] != "ok").groupby(chosen["comparison"]).transform("sum"))
     chosen = chosen[chosen["status"] == "ok"]
     points = [
-        {**_identity(run), "step": point["step"], "validation": _error(point, run), "run": run["run"]}
+        {**_identity(run), "step": point["step"], "value": _error(point, run), "run": run["run"]}
         for _, run in chosen.iterrows()
         for point in run["curve"]
         if point.get("validation") is not None
     ]
     if not points:
         return pd.DataFrame()
-    keys = list(_identity(chosen.iloc[0]))
-    long = pd.DataFrame(points)
-    spread = long.groupby([*keys, "step"], dropna=False).agg(
-        median=("validation", "median"),
-        low=("validation", "min"),
-        high=("validation", "max"),
-        n_seeds=("run", "nunique"),
-        runs=("run", lambda names: " ".join(sorted(set(names)))),
-    )
-    return spread.reset_index()
+    return cells.over_runs(pd.DataFrame(points), [*_identity(chosen.iloc[0]), "step"], n_seeds=("run", "nunique"))
 
 
 def _identity(run: pd.Series) -> dict:
@@ -68,21 +59,18 @@ def _tasks(rows: pd.DataFrame) -> list[str]:
 
 def draw(frame: pd.DataFrame):
     """Draw one panel a task, logarithmic unless an error is zero."""
-    comparisons = list(dict.fromkeys(frame["comparison"]))
-    labels = sorted(frame["label"].unique())
-    colours, markers = style.colours(labels), style.markers(labels)
-    figure, panels = style.grid_of_axes(len(comparisons), columns=3, legend=0.75)
+    comparisons, looks = list(dict.fromkeys(frame["comparison"])), palette.looks(frame["label"])
+    figure, panels = drawing.grid_of_axes(len(comparisons), columns=3)
     for axes, comparison in zip(panels, comparisons, strict=True):
         inside = frame[frame["comparison"] == comparison]
-        for (label, _), curve in inside.groupby(["label", "settings"], dropna=False):
-            curve = curve.sort_values("step")
-            axes.fill_between(curve["step"], curve["low"], curve["high"], color=colours[label], alpha=0.15, linewidth=0)
-            axes.plot(curve["step"], curve["median"], color=colours[label], marker=markers[label], markersize=3.2)
+        for (label, _), line in inside.groupby(["label", "settings"], dropna=False):
+            drawing.curve(axes, "step", line, looks[label], name=label, markersize=3.2)
         first = inside.iloc[0]
-        axes.set(xlabel="step", ylabel=first["quantity"], title=style.title(comparison))
+        axes.set(xlabel="step", ylabel=first["quantity"], title=drawing.title(comparison))
         if (inside["low"] > 0).all():
-            style.logarithmic(axes, "y")
+            drawing.logarithmic(axes, "y")
         if first["not_ok"]:
-            style.note(axes, f"not drawn: {first['not_ok']} runs that are not ok")
-    style.method_legend(figure, labels, line=True)
+            drawing.note(axes, f"not drawn: {first['not_ok']} runs that are not ok")
+    drawing.method_legend(figure, looks, line=True)
+    drawing.key(figure, "line: median over seeds; band: range over seeds")
     return figure

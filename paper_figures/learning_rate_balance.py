@@ -1,9 +1,10 @@
-"""Balance of the two learning rates
+"""Level and balance of the two learning rates
 
-One panel a task and method: learning rate of the prompts against that of the meta-learners. The colour is the median
-test error over seeds on a logarithmic scale, darker is worse; the number stands in the cell. A cell in which a run
-failed names what became of its runs, and one without an ok run is hatched: where the two rates are out of balance,
-training fails in the way that the paper describes.
+Prompts and meta-learners have a learning rate each. The level of a pair is the geometric mean of both, its balance the
+rate of the prompts over that of the meta-learners. Above, one panel a task and method: test error against the balance,
+a line joining pairs of one level, so that nothing but the balance changes along it. Below, the same runs against the
+level, a line joining pairs of one balance. Points are medians over seeds with their 95 % interval (range below six
+seeds). A pair without an ok run is a cross at the upper edge that names what became of its runs.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, naming, palette
 
 KIND = "figure"
 EXPERIMENTS = ["E9"]
 CATEGORY = "Ablations"
+VIEWS = {"balance": "level", "level": "balance"}
+"""What is on the horizontal axis, and what is equal along a line."""
+LABELS = {
+    "balance": "rate of the prompts over rate of the meta-learners",
+    "level": "geometric mean of both rates",
+}
 PROMPTS, LEARNERS = (f"spec.training.groups.{group}.learning_rate" for group in ("prompts", "meta_learners"))
 
 
@@ -29,7 +36,6 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
         if runs[PROMPTS].nunique() < 2 and runs[LEARNERS].nunique() < 2:
             continue
         for (prompts, learners), cell in runs.groupby([PROMPTS, LEARNERS]):
-            middle, low, high, interval = table.spread(cell["error"], f"balance {task} {method} {prompts} {learners}")
             rows.append(
                 {
                     "task": task,
@@ -37,68 +43,64 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
                     "label": cell["label"].iloc[0],
                     "prompts_rate": prompts,
                     "meta_learners_rate": learners,
-                    "error": middle,
-                    "low": low,
-                    "high": high,
-                    "interval": interval,
-                    "metric_label": ("1 - " if cell["goal"].iloc[0] == "max" else "")
-                    + table.metric_text(cell["metric"].iloc[0]),
+                    "level": level(prompts, learners),
+                    "balance": balance(prompts, learners),
+                    **cells.spread(cell["error"], f"balance {task} {method} {prompts} {learners}"),
+                    "metric_label": cells.error_label(cell.iloc[0]),
                     "n_ok": int((cell["status"] == "ok").sum()),
                     "n_planned": len(cell),
-                    "seeds": table.status_text(cell["status"]),
-                    "runs": " ".join(cell["run"]),
+                    **cells.outcome(cell),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def draw(frame: pd.DataFrame):
-    """Draw one heat map a task and method."""
-    from matplotlib import colormaps
-    from matplotlib.colors import LogNorm
+def level(prompts: float, learners: float) -> float:
+    """Return the geometric mean of two rates, to three digits, so that pairs of one level are equal."""
+    return float(f"{np.sqrt(prompts * learners):.3g}")
 
+
+def balance(prompts: float, learners: float) -> float:
+    """Return the rate of the prompts over that of the meta-learners, to three digits."""
+    return float(f"{prompts / learners:.3g}")
+
+
+def draw(frame: pd.DataFrame):
+    """Draw two panels a task and method: error against balance at equal level, and against level at equal balance."""
     panels_of = list(frame.groupby(["task", "label"]))
-    figure, panels = style.grid_of_axes(len(panels_of), columns=2, size=(4.4, 3.6), legend=0.1)
-    colours = colormaps["cividis"].reversed()
-    for axes, ((task, label), cells) in zip(panels, panels_of, strict=True):
-        grid = cells.pivot(index="prompts_rate", columns="meta_learners_rate", values="error").sort_index()
-        known = grid.to_numpy()[np.isfinite(grid.to_numpy()) & (grid.to_numpy() > 0)]
-        low, high = (known.min(), known.max()) if known.size else (0.1, 1.0)
-        scale = LogNorm(low, max(high, low * 1.01))
-        image = axes.pcolormesh(np.ma.masked_invalid(grid.to_numpy()), cmap=colours, norm=scale, edgecolors="white")
-        axes.grid(False)
-        for row, prompts in enumerate(grid.index):
-            for column, learners in enumerate(grid.columns):
-                found = cells[(cells["prompts_rate"] == prompts) & (cells["meta_learners_rate"] == learners)]
-                _cell(axes, column, row, found, scale)
-        axes.set_xticks(np.arange(grid.shape[1]) + 0.5, [style.short(rate) for rate in grid.columns])
-        axes.set_yticks(np.arange(grid.shape[0]) + 0.5, [style.short(rate) for rate in grid.index])
-        axes.set(xlabel="learning rate of the meta-learners", ylabel="learning rate of the prompts")
-        axes.set_title(style.title(f"{task}, {label}", inches=3.6))
-        bar = figure.colorbar(image, ax=axes, label=cells["metric_label"].iloc[0], pad=0.02)
-        ticks = np.geomspace(scale.vmin, scale.vmax, 3)
-        bar.set_ticks(ticks, labels=[style.number(tick, 2) for tick in ticks])
-        bar.ax.minorticks_off()
+    columns = min(2, len(panels_of))
+    chunks = [panels_of[start : start + columns] for start in range(0, len(panels_of), columns)]
+    places = [(view, *panel) for chunk in chunks for view in VIEWS for panel in chunk]
+    figure, panels = drawing.grid_of_axes(len(places), columns=columns, size=(4.4, 2.9))
+    for axes, (view, (task, label), pairs) in zip(panels, places, strict=True):
+        fixed = VIEWS[view]
+        groups = dict(iter(pairs.groupby(fixed)))
+        looks = palette.ordered(groups)
+        for value, line in groups.items():
+            _line(axes, view, line.sort_values(view), looks[value], f"{fixed} {value:g}")
+        if pairs["error"].notna().any():
+            drawing.logarithmic(axes)
+            axes.set_ylim(top=1.6 * axes.get_ylim()[1])  # room for what became of the runs
+        drawing.ticks_at(axes, pairs[view])
+        axes.set(xlabel=LABELS[view], ylabel=pairs["metric_label"].iloc[0])
+        axes.set_title(drawing.title(f"{task}, {label}: {view} at equal {fixed}", inches=4.0))
+    drawing.key(figure, drawing.spread_key("bar", frame["interval"]), "cross: no ok run")
     return figure
 
 
-def _cell(axes, column: int, row: int, found: pd.DataFrame, scale) -> None:
-    if found.empty:
-        axes.text(column + 0.5, row + 0.5, "not run", ha="center", va="center", fontsize=6.5, color="#777777")
-        return
-    cell = found.iloc[0]
-    if np.isnan(cell["error"]):
-        axes.add_patch(_hatched(column, row))
-        text, colour = cell["seeds"].partition("(")[2].rstrip(")") or "no value", "#B00000"
-        text = text.replace(", ", "\n")
-    else:
-        text, colour = style.number(cell["error"]), "white" if scale(cell["error"]) > 0.55 else "black"
-        if cell["n_ok"] < cell["n_planned"]:
-            text += "\n" + cell["seeds"].replace(" (", "\n(")
-    axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
-
-
-def _hatched(column: int, row: int):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column, row), 1, 1, facecolor="#F4F4F4", edgecolor="#CCCCCC", hatch="///", linewidth=0)
+def _line(axes, view: str, line: pd.DataFrame, look: palette.Look, name: str) -> None:
+    known = line.dropna(subset=["error"])
+    if len(known):
+        colour = look.colour if look.highlighted else palette.INK
+        naming.beside(axes, known[view].iloc[-1], known["error"].iloc[-1], name, colour=colour)
+    axes.plot(known[view], known["error"], color=look.colour, marker=look.marker, zorder=look.zorder)
+    drawing.spans(axes, known[view], known, look, alpha=0.6)
+    for _, pair in line.iterrows():
+        if np.isnan(pair["error"]):
+            edge = axes.get_xaxis_transform()
+            axes.plot(pair[view], 0.97, "x", color="#B00000", transform=edge, markersize=7, clip_on=False)
+            text = pair["seeds"].partition("(")[2].rstrip(")") or "no value"
+            written = {"ha": "center", "va": "top", "fontsize": 6.5, "color": "#B00000", "transform": edge}
+            axes.text(pair[view], 0.93, text.replace(", ", "\n"), **written)
+        elif pair["n_ok"] < pair["n_planned"]:
+            drawing.mark(axes, pair[view], pair["error"], f"{pair['n_ok']} of {pair['n_planned']} runs ok")

@@ -11,15 +11,14 @@ import math
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, steps, style, table
 from kanbench.pages.table import Cell, Table
 
 KIND = "table"
 EXPERIMENTS = ["E8convolution"]
 CATEGORY = "Memory and speed"
-TASK, METHOD = "spec.task.settings.", "spec.method.settings."
 NETWORK = ("image_size", "batch_size", "layers", "width_factor")
-PEAKS = {"measured": "memory.peak_allocated_bytes", "simulated": "memory.simulated_peak_bytes"}
+PEAKS = {"measured": steps.MEASURED, "simulated": steps.SIMULATED}
 FLOOR, PLAIN = "cnn-plain", "materialized"
 COLUMNS = ("Images", "Batch", "Layers", "Method", "Mode", "Parameters", "Measured (MiB)", "Simulated (MiB)")
 RATIOS = {"to_floor": "/ CNN", "to_plain": "/ materialised"}
@@ -27,24 +26,23 @@ RATIOS = {"to_floor": "/ CNN", "to_plain": "/ materialised"}
 
 def data(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row a network, method and mode: peaks (medians over seeds) and the ratios to both references."""
-    steps = records[records["spec.task.name"] == "step_cost_images"]
-    if steps.empty:
+    profiled = steps.profiled(records, "step_cost_images")
+    if profiled.empty:
         return pd.DataFrame()
-    places = {name: (TASK if name in NETWORK[:2] else METHOD) + name for name in NETWORK}
-    columns = {name: steps.get(place, pd.Series(math.nan, steps.index)) for name, place in places.items()}
-    modes = steps.get(f"{METHOD}mode", pd.Series(None, steps.index, dtype=object)).fillna("")
-    steps = steps.assign(**columns, mode=modes)
+    places = {name: (steps.TASK if name in NETWORK[:2] else steps.METHOD) + name for name in NETWORK}
+    columns = {name: profiled.get(place, pd.Series(math.nan, profiled.index)) for name, place in places.items()}
+    modes = profiled.get(f"{steps.METHOD}mode", pd.Series(None, profiled.index, dtype=object)).fillna("")
+    profiled = profiled.assign(**columns, mode=modes)
     rows = []
-    for keys, runs in steps.groupby([*NETWORK, "label", "method", "mode"], dropna=False):
+    for keys, runs in profiled.groupby([*NETWORK, "label", "method", "mode"], dropna=False):
         row = dict(zip((*NETWORK, "label", "method", "mode"), keys, strict=True))
         row |= {name: runs[column].median() for name, column in PEAKS.items()}
-        row |= {"parameters": runs["parameters.trainable"].median(), "seeds": table.status_text(runs["status"])}
-        rows.append({**row, "runs": " ".join(runs["run"])})
+        rows.append(row | {"parameters": runs["parameters.trainable"].median()} | cells.outcome(runs))
     return pd.DataFrame([row | _ratios(row, rows) for row in rows])
 
 
 def _ratios(row: dict, rows: list[dict]) -> dict:
-    same = [other for other in rows if all(other[name] == row[name] for name in NETWORK)]
+    same = cells.places(rows, NETWORK, row)
     floors = [other for other in same if other["method"] == FLOOR]
     plain = [other for other in same if (other["method"], other["mode"]) == (row["method"], PLAIN)]
     found = {}
@@ -64,12 +62,7 @@ def rows(frame: pd.DataFrame) -> Table:
 
 def _row(row: pd.Series) -> tuple[Cell, ...]:
     runs = table.run_names(row["runs"])
-    ratios = [
-        Cell("no reference", badge="absent")
-        if math.isnan(row[name])
-        else Cell(style.ratio(row[name]), table.run_names(row[f"{name}_runs"]), row[name])
-        for name in RATIOS
-    ]
+    ratios = [cells.ratio(row[name], row[f"{name}_runs"], "no reference") for name in RATIOS]
     return (
         Cell(f"{row['image_size']:g} x {row['image_size']:g}"),
         Cell(f"{row['batch_size']:g}", sort=row["batch_size"]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, palette, table
 
 KIND = "figure"
 EXPERIMENTS = ["E4", "E6deep"]
@@ -28,7 +28,6 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     keys = ["task", "layers", "method", "clusters"]
     for (task, depth, method, number), runs in records[swept].groupby(keys, dropna=False):
         per_seed = runs.groupby("seed")["value"].median().dropna()
-        middle, low, high, interval = table.spread(per_seed, f"clusters {task} {depth} {method} {number}")
         rows.append(
             {
                 "task": task,
@@ -36,15 +35,11 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
                 "method": method,
                 "label": runs["label"].iloc[0],
                 "clusters": number,
-                "value": middle,
-                "low": low,
-                "high": high,
-                "interval": interval,
-                "single": " ".join(f"{value:.6g}" for value in per_seed),
+                **cells.spread(per_seed, f"clusters {task} {depth} {method} {number}", "value"),
+                "single": cells.singles(per_seed),
                 "parameters": runs["parameters.trainable"].median(),
                 "metric_label": table.metric_text(runs["metric"].iloc[0]),
-                "seeds": table.status_text(runs["status"]),
-                "runs": " ".join(runs["run"]),
+                **cells.outcome(runs),
             }
         )
     return pd.DataFrame(rows)
@@ -52,28 +47,31 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame):
     """Draw one panel a task and depth."""
-    labels = sorted(frame["label"].unique())
-    colours, markers = style.colours(labels), style.markers(labels)
-    panels_of = list(frame.groupby(["task", "layers"]))
-    figure, panels = style.grid_of_axes(len(panels_of), columns=2, size=(4.2, 3.2), legend=0.7)
+    looks, panels_of = palette.looks(frame["label"]), list(frame.groupby(["task", "layers"]))
+    figure, panels = drawing.grid_of_axes(len(panels_of), columns=2, size=(4.2, 3.2))
     for axes, ((task, layers), members) in zip(panels, panels_of, strict=True):
         for label, line in members.groupby("label"):
-            colour = colours[label]
             if line["clusters"].isna().all():
-                axes.axhline(line["value"].iloc[0], color=colour, linestyle="--", linewidth=1.2)
+                drawing.level(axes, line["value"].iloc[0], looks[label], label)
                 continue
-            line = line.dropna(subset=["clusters", "value"]).sort_values("clusters")
-            axes.fill_between(line["clusters"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-            axes.plot(line["clusters"], line["value"], color=colour, marker=markers[label])
+            line = line.dropna(subset=["clusters", "value"])
+            drawing.curve(axes, "clusters", line, looks[label], middle="value", name=label)
             for _, point in line.iterrows():
-                single = [float(value) for value in point["single"].split()]
-                axes.plot([point["clusters"]] * len(single), single, ".", color=colour, alpha=0.35, markersize=4)
+                single = cells.numbers(point["single"])
+                place = [point["clusters"]] * len(single)
+                axes.plot(place, single, ".", color=looks[label].colour, alpha=0.35, markersize=4)
         lost = members[members["value"].isna()]
         if len(lost):
-            style.note(axes, f"no ok run: {', '.join(lost['label'])}")
-        ticks = sorted(members["clusters"].dropna().unique())
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        title = style.title(f"{task}, {layers:g} layers", inches=4.2)
-        axes.set(xlabel="number of meta-learners C", ylabel=members["metric_label"].iloc[0], title=title)
-    style.method_legend(figure, labels, columns=2, line=True)
+            drawing.note(axes, f"no ok run: {', '.join(lost['label'])}")
+        drawing.ticks_at(axes, members["clusters"])
+        heading = drawing.title(f"{task}, {layers:g} layers", inches=4.2)
+        axes.set(xlabel="number of meta-learners C", ylabel=members["metric_label"].iloc[0], title=heading)
+    lines = set(frame[frame["clusters"].notna()]["label"])
+    drawing.method_legend(figure, {label: look for label, look in looks.items() if label in lines}, line=True)
+    drawing.key(
+        figure,
+        drawing.spread_key("band", frame["interval"]),
+        "dots: single seeds",
+        "dashed: a network without meta-learners",
+    )
     return figure

@@ -13,7 +13,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import drawing, style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E10"]
@@ -59,7 +59,7 @@ def draw(frame: pd.DataFrame):
     panels = list(dict.fromkeys(frame["panel"]))
     sources, targets = sorted(frame["source"].unique()), sorted(frame["target"].unique())
     size = (max(3.4, 1.15 * len(targets) + 1.4), max(2.6, 0.62 * len(sources) + 1.2))
-    figure, axes = style.grid_of_axes(len(panels), columns=2, size=size, legend=0)
+    figure, axes = drawing.grid_of_axes(len(panels), columns=2, size=size)
     reach = max(math.log(2), float(np.log(frame["ratio"]).abs().replace(np.inf, np.nan).max()))
     for place, panel in zip(axes, panels, strict=True):
         inside = frame[frame["panel"] == panel].set_index(["source", "target"])
@@ -67,7 +67,7 @@ def draw(frame: pd.DataFrame):
         image = place.imshow(np.ma.masked_invalid(logs), cmap="PuOr_r", vmin=-reach, vmax=reach, aspect="auto")
         place.set_xticks(range(len(targets)), targets, rotation=20, ha="right")
         place.set_yticks(range(len(sources)), sources)
-        place.set(xlabel="target family", ylabel="pretrained on", title=style.title(panel))
+        place.set(xlabel="target family", ylabel="pretrained on", title=drawing.title(panel))
         place.grid(False)
         for (row, column), value in np.ndenumerate(logs):
             text = _text(inside, sources[row], targets[column])
@@ -76,6 +76,8 @@ def draw(frame: pd.DataFrame):
     ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10) if abs(math.log(t)) <= reach]
     bar = figure.colorbar(image, ax=axes, label="error ratio", shrink=0.9, ticks=np.log(ticks))
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
+    spread = drawing.spread_text(frame["interval"], "pairs")
+    drawing.key(figure, "median over paired runs, below it the " + spread if spread else "median over paired runs")
     return figure
 
 

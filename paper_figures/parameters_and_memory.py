@@ -12,7 +12,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, style, table
 from kanbench.pages.table import Cell, Table
 from kanbench.statistics import stats
 
@@ -69,20 +69,19 @@ def rows(frame: pd.DataFrame) -> Table:
     for _, row in frame.iterrows():
         runs = table.run_names(row["runs"])
         task = row["task"] if row["n_tasks"] == 1 else f"{row['task']} ({row['n_tasks']} tasks)"
-        cells = [Cell(task), Cell(row["label"])]
+        line = [Cell(task), Cell(row["label"])]
         for quantity, show in SHOWN.items():
-            cells.append(Cell(_with_range(row, quantity, show), runs, row[quantity]))
-            cells += [_ratio_cell(row, f"{quantity}_to_{reference}", name) for reference, name in REFERENCES.items()]
-        cells.append(Cell(f"{row['n_ok']} / {row['n_planned']}", runs))
-        body.append(tuple(cells))
+            line.append(Cell(_with_range(row, quantity, show), runs, row[quantity]))
+            line += [_ratio_cell(row, f"{quantity}_to_{reference}", name) for reference, name in REFERENCES.items()]
+        line.append(Cell(f"{row['n_ok']} / {row['n_planned']}", runs))
+        body.append(tuple(line))
     columns.append("Runs ok")
     return Table(tuple(columns), tuple(body), frame, frozenset(columns[2:-1]))
 
 
 def _ratio_cell(row: pd.Series, prefix: str, reference: str) -> Cell:
-    if math.isnan(row[prefix]):
-        return Cell(f"no {reference} run", badge="absent")
-    return Cell(_with_range(row, prefix, style.ratio), table.run_names(row[f"{prefix}_runs"]), row[prefix])
+    shown = _with_range(row, prefix, style.ratio) if not math.isnan(row[prefix]) else ""
+    return cells.ratio(row[prefix], row[f"{prefix}_runs"], f"no {reference} run", lambda _: shown)
 
 
 def _with_range(row: pd.Series, name: str, show) -> str:

@@ -11,7 +11,7 @@ import math
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, palette, style, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E5", "E7", "E8", "E8grid", "E8convolution"]
@@ -45,10 +45,10 @@ def _parts(runs: pd.DataFrame, peak: float) -> dict[str, float]:
 
 def draw(frame: pd.DataFrame):
     """Draw stacked horizontal bars, the most expensive method on top, with the total at the end of each bar."""
-    frame = frame.assign(bar=_bar_names(frame))
+    frame = frame.assign(bar=cells.names(frame))
     panels_of = {name: group for name, group in frame.groupby("comparison", sort=False)}
-    figure, panels = style.rows_of_axes([group["bar"].nunique() for group in panels_of.values()])
-    shown = [category for category in style.CATEGORIES if category in set(frame["category"])]
+    figure, panels = drawing.rows_of_axes([group["bar"].nunique() for group in panels_of.values()])
+    shown = [category for category in palette.CATEGORIES if category in set(frame["category"])]
     for axes, (comparison, bars) in zip(panels, panels_of.items(), strict=True):
         totals = bars.groupby("bar")["simulated_peak_bytes"].first().sort_values(kind="stable", na_position="first")
         seeds = bars.groupby("bar")["seeds"].first()
@@ -56,19 +56,14 @@ def draw(frame: pd.DataFrame):
         for category in shown:
             part = bars[bars["category"] == category].set_index("bar")["bytes"].reindex(totals.index).fillna(0.0)
             left, width = start / style.MIB, part / style.MIB
-            axes.barh(totals.index, width, left=left, height=0.7, color=style.CATEGORIES[category], label=category)
+            axes.barh(totals.index, width, left=left, height=0.7, color=palette.CATEGORIES[category], label=category)
             start += part
         for position, (bar, total) in enumerate(totals.items()):
             text = style.mebibytes(total) if total == total else f"not measured, runs ok: {seeds[bar]}"
             axes.text(start[bar] / style.MIB, position, f" {text}", va="center", fontsize=7.5)
-        axes.set(xlabel="simulated peak (MiB)", title=style.title(comparison, inches=3.4))
+        axes.set(xlabel="simulated peak (MiB)", title=drawing.title(comparison, inches=3.4))
         axes.set_xlim(0, 1.13 * start.max() / style.MIB or 1)
         axes.grid(False, axis="y")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    handles, _ = panels[0].get_legend_handles_labels()
+    drawing.legend(figure, handles)
     return figure
-
-
-def _bar_names(rows: pd.DataFrame) -> pd.Series:
-    several = rows.groupby(["comparison", "label"])["settings"].transform("nunique") > 1
-    return rows["label"].where(~several, rows["label"] + " (" + rows["settings"] + ")")

@@ -13,7 +13,7 @@ import math
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, naming, palette, style
 from kanbench.statistics import stats
 from kanbench.verdicts import comparison
 
@@ -42,24 +42,19 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 def _point(size: str, value: float, fixed: float, runs: pd.DataFrame) -> dict:
     first = runs.iloc[0]
-    middle, low, high, interval = table.spread(runs.groupby("seed")["error"].median(), f"sweep {first['cell']}")
     return {
         "task": first["task"],
         "family": first["family"],
-        "metric_label": ("1 - " if first["goal"] == "max" else "") + table.metric_text(first["metric"]),
+        "metric_label": cells.error_label(first),
         "method": first["method"],
         "label": first["label"],
         "size": size,
         "value": value,
         "other_size": fixed,
-        "error": middle,
-        "low": low,
-        "high": high,
-        "interval": interval,
+        **cells.spread(runs.groupby("seed")["error"].median(), f"sweep {first['cell']}"),
         "parameters": runs[COUNT].median(),
         "knee": False,
-        "seeds": table.status_text(runs["status"]),
-        "runs": " ".join(runs["run"]),
+        **cells.outcome(runs),
     }
 
 
@@ -91,28 +86,36 @@ def _mark_knee(line: list[dict], runs: pd.DataFrame, column: str) -> None:
 
 def draw(frame: pd.DataFrame):
     """Draw one panel a task and size, both axes logarithmic."""
-    labels = sorted(frame["label"].unique())
-    sweeps = list(frame.groupby(["task", "size"], sort=True))
-    figure, panels = style.grid_of_axes(len(sweeps), columns=2, size=(4.2, 3.2), legend=0.6)
+    looks, sweeps = palette.looks(frame["label"]), list(frame.groupby(["task", "size"], sort=True))
+    figure, panels = drawing.grid_of_axes(len(sweeps), columns=2, size=(4.2, 3.2))
     for axes, ((task, size), sweep) in zip(panels, sweeps, strict=True):
-        several = sweep["other_size"].nunique() > 1
         for (label, fixed), line in sweep.groupby(["label", "other_size"]):
-            line, colour = line.sort_values("value"), style.colours(labels)[label]
-            look = {"color": colour, "marker": style.markers(labels)[label]}
-            strength = 1.0 if not several or fixed == sweep["other_size"].min() else 0.45
-            axes.plot(line["value"], line["error"], markerfacecolor="white", alpha=strength, **look)
-            axes.vlines(line["value"], line["low"], line["high"], color=colour, alpha=0.4 * strength)
-            knee = line[line["knee"]]
-            axes.plot(knee["value"], knee["error"], linestyle="", markersize=8, alpha=strength, **look)
-            if strength == 1.0:
-                for _, point in line.dropna(subset=["error"]).iterrows():
-                    style.mark(axes, point["value"], point["error"], style.count(point["parameters"]))
-        style.logarithmic(axes)
-        ticks = sorted(sweep["value"].unique())
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set(xlabel=SIZES[size], ylabel=sweep["metric_label"].iloc[0], title=style.title(task, inches=4.2))
-        if several:
+            _line(axes, line.sort_values("value"), looks[label], pale=fixed != sweep["other_size"].min())
+        drawing.logarithmic(axes)
+        drawing.ticks_at(axes, sweep["value"])
+        heading = drawing.title(task, inches=4.2)
+        axes.set(xlabel=SIZES[size], ylabel=sweep["metric_label"].iloc[0], title=heading)
+        if sweep["other_size"].nunique() > 1:
             other = next(name for name in SIZES if name != size)
-            style.note(axes, f"pale lines: larger {other}")
-    style.method_legend(figure, labels, columns=2, line=True)
+            drawing.note(axes, f"pale lines: larger {other}")
+    drawing.method_legend(figure, looks, line=True)
+    drawing.key(
+        figure, drawing.spread_key("bar", frame["interval"]), "number: trainable parameters", "filled marker: the knee"
+    )
     return figure
+
+
+def _line(axes, line: pd.DataFrame, look: palette.Look, *, pale: bool) -> None:
+    strength = 0.45 if pale else 1.0
+    marks = {"color": look.colour, "marker": look.marker, "alpha": strength, "zorder": look.zorder}
+    axes.plot(line["value"], line["error"], markerfacecolor="white", **marks)
+    drawing.spans(axes, line["value"], line, look, alpha=0.4 * strength)
+    knee = line[line["knee"]]
+    axes.plot(knee["value"], knee["error"], linestyle="", markersize=8, **marks)
+    known = line.dropna(subset=["error"])
+    if pale or known.empty:
+        return
+    for _, point in known.iterrows():
+        drawing.mark(axes, point["value"], point["error"], style.count(point["parameters"]))
+    if not look.highlighted:
+        naming.beside(axes, known["value"].iloc[-1], known["error"].iloc[-1], line["label"].iloc[0])

@@ -12,7 +12,7 @@ import json
 import matplotlib as mpl
 import pandas as pd
 
-from kanbench.pages import style
+from kanbench.pages import drawing
 
 KIND = "figure"
 EXPERIMENTS = ["E13"]
@@ -41,12 +41,12 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 def draw(frame: pd.DataFrame):
     """Draw a panel a task and layer."""
     panels = list(frame.groupby(["task", "layer"], sort=True))[:PANELS]
-    figure, axes = style.grid_of_axes(len(panels), columns=3, legend=0)
+    figure, axes = drawing.grid_of_axes(len(panels), columns=3)
     for place, ((task, layer), inside) in zip(axes, panels, strict=True):
         prompts = sorted(inside["prompt"].unique())
         scale = mpl.colors.Normalize(prompts[0], prompts[-1])
         for prompt, line in inside.groupby("prompt"):
             place.plot(line["t"], line["value"], color=mpl.colormaps["viridis"](scale(prompt)), linewidth=1.2)
         figure.colorbar(mpl.cm.ScalarMappable(scale, "viridis"), ax=place, label="prompt")
-        place.set(xlabel="t", ylabel="generated function", title=style.title(f"{task}, layer {layer}"))
+        place.set(xlabel="t", ylabel="generated function", title=drawing.title(f"{task}, layer {layer}"))
     return figure

@@ -12,7 +12,7 @@ import json
 
 import pandas as pd
 
-from kanbench.pages import style
+from kanbench.pages import cells, drawing, palette
 
 KIND = "figure"
 EXPERIMENTS = ["E13", "E13collapse"]
@@ -31,21 +31,9 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     points = [point for _, run in followed.iterrows() for point in _points(run)]
     if not points:
         return pd.DataFrame()
-    long = pd.DataFrame(points)
-    long = long[long["task"].isin(sorted(long["task"].unique())[:TASKS])]
     keys = ["task", "label", "quantity", "layer", "step"]
-    return (
-        long.groupby(keys)
-        .agg(
-            median=("value", "median"),
-            low=("value", "min"),
-            high=("value", "max"),
-            n_runs=("run", "nunique"),
-            n_alarms=("alarm", "sum"),
-            runs=("run", lambda names: " ".join(sorted(set(names)))),
-        )
-        .reset_index()
-    )
+    counts = {"n_runs": ("run", "nunique"), "n_alarms": ("alarm", "sum")}
+    return cells.over_runs(cells.first_tasks(pd.DataFrame(points), TASKS), keys, **counts)
 
 
 def _was_followed(text: object) -> bool:
@@ -78,21 +66,23 @@ def _points(run: pd.Series) -> list[dict]:
 def draw(frame: pd.DataFrame):
     """Draw a column a task and a row a quantity."""
     tasks = list(dict.fromkeys(frame["task"]))
-    layers = sorted(frame["layer"].unique())
-    figure, axes = style.grid_of_axes(len(tasks) * 2, columns=len(tasks), legend=0.4)
+    frame = frame.assign(line="layer " + frame["layer"].astype(str))
+    if frame["label"].nunique() > 1:
+        frame["line"] = frame["label"] + ", " + frame["line"]
+    looks = palette.looks(frame["line"])
+    figure, axes = drawing.grid_of_axes(len(tasks) * 2, columns=len(tasks))
     for position, place in enumerate(axes):
         quantity, task = list(QUANTITIES)[position // len(tasks)], tasks[position % len(tasks)]
         inside = frame[(frame["task"] == task) & (frame["quantity"] == quantity)]
-        for (_, layer), line in inside.groupby(["label", "layer"]):
-            line, colour = line.sort_values("step"), style.COLOURS[layers.index(layer) % len(style.COLOURS)]
-            place.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
-            place.plot(line["step"], line["median"], color=colour, label=f"layer {layer}")
-        place.axhline(THRESHOLD, color="#555555", linestyle=":", linewidth=1)
-        place.set(xlabel="step", ylabel=QUANTITIES[quantity], ylim=(0, None))
-        place.set_title(style.title(task))
+        for name, line in inside.groupby("line"):
+            drawing.curve(place, "step", line, looks[name], name=name, markersize=3.2)
+        if quantity == "spread":
+            place.axhline(THRESHOLD, color="#555555", linestyle=":", linewidth=1)
+        place.set(xlabel="step", ylabel=QUANTITIES[quantity], ylim=(0, 1.06 * inside["high"].max()))
+        place.set_title(drawing.title(task))
         if position < len(tasks):
             runs = inside[inside["step"] == inside["step"].min()]
-            style.note(place, f"alarms: {int(runs['n_alarms'].max())} of {int(runs['n_runs'].max())} runs")
-    handles = {text: line for place in axes for line, text in zip(*place.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(6, len(handles)))
+            drawing.note(place, f"alarms: {int(runs['n_alarms'].max())} of {int(runs['n_runs'].max())} runs")
+    drawing.method_legend(figure, looks, line=True)
+    drawing.key(figure, "line: median over runs; band: range over runs; dotted: the alarm")
     return figure

@@ -11,7 +11,7 @@ import json
 
 import pandas as pd
 
-from kanbench.pages import style
+from kanbench.pages import cells, drawing, palette
 
 KIND = "figure"
 EXPERIMENTS = ["E13"]
@@ -40,18 +40,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
         ]
     if not points:
         return pd.DataFrame()
-    long = pd.DataFrame(points)
-    long = long[long["task"].isin(sorted(long["task"].unique())[:TASKS])]
-    return (
-        long.groupby(["task", "label", "share"])
-        .agg(
-            median=("value", "median"),
-            low=("value", "min"),
-            high=("value", "max"),
-            runs=("run", lambda names: " ".join(sorted(set(names)))),
-        )
-        .reset_index()
-    )
+    return cells.over_runs(cells.first_tasks(pd.DataFrame(points), TASKS), ["task", "label", "share"])
 
 
 def _error(value: float | None, goal: str) -> float:
@@ -60,16 +49,14 @@ def _error(value: float | None, goal: str) -> float:
 
 def draw(frame: pd.DataFrame):
     """Draw a panel a task."""
-    tasks, labels = list(dict.fromkeys(frame["task"])), sorted(frame["label"].unique())
-    colours, markers = style.colours(labels), style.markers(labels)
-    figure, panels = style.grid_of_axes(len(tasks), columns=3, legend=0.5)
-    for place, task in zip(panels, tasks, strict=True):
+    tasks, looks = list(dict.fromkeys(frame["task"])), palette.looks(frame["label"])
+    figure, panels = drawing.grid_of_axes(len(tasks), columns=3)
+    for axes, task in zip(panels, tasks, strict=True):
         for label, line in frame[frame["task"] == task].groupby("label"):
-            line = line.sort_values("share")
-            place.fill_between(line["share"], line["low"], line["high"], color=colours[label], alpha=0.15, linewidth=0)
-            place.plot(line["share"], line["median"], color=colours[label], marker=markers[label])
-        style.logarithmic(place, "y")
-        place.set(xlabel="share of edges removed", title=style.title(task))
+            drawing.curve(axes, "share", line, looks[label], name=label)
+        drawing.logarithmic(axes, "y")
+        axes.set(xlabel="share of edges removed", title=drawing.title(task))
     panels[0].set_ylabel("error, relative to the whole network")
-    style.method_legend(figure, labels, line=True)
+    drawing.method_legend(figure, looks, line=True)
+    drawing.key(figure, "line: median over seeds; band: range over seeds")
     return figure

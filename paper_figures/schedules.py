@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, palette
 
 KIND = "figure"
 EXPERIMENTS = [
@@ -39,7 +39,6 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     chosen = records[ways > 1]
     rows = []
     for (task, method, way), runs in chosen.groupby(["task", "method", "way"]):
-        middle, low, high, interval = table.spread(runs["error"], f"schedules {task} {method} {way}")
         first = runs.iloc[0]
         rows.append(
             {
@@ -48,14 +47,10 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
                 "label": first["label"],
                 "configuration": first[CONFIGURATION],
                 "way": way,
-                "error": middle,
-                "low": low,
-                "high": high,
-                "interval": interval,
-                "single": " ".join(f"{value:.6g}" for value in runs["error"].dropna()),
-                "metric_label": ("1 - " if first["goal"] == "max" else "") + table.metric_text(first["metric"]),
-                "seeds": table.status_text(runs["status"]),
-                "runs": " ".join(runs["run"]),
+                **cells.spread(runs["error"], f"schedules {task} {method} {way}"),
+                "single": cells.singles(runs["error"]),
+                "metric_label": cells.error_label(first),
+                **cells.outcome(runs),
             }
         )
     return pd.DataFrame(rows)
@@ -63,24 +58,23 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame):
     """Draw one panel a task, one row a method and way of training."""
-    labels = sorted(frame["label"].unique())
+    looks = palette.looks(frame["label"])
     tasks = sorted(frame["task"].unique())
-    figure, panels = style.rows_of_axes([len(frame[frame["task"] == task]) for task in tasks])
+    figure, panels = drawing.rows_of_axes([len(frame[frame["task"] == task]) for task in tasks])
     for axes, task in zip(panels, tasks, strict=True):
-        cells = frame[frame["task"] == task].copy()
-        cells["order"] = cells["configuration"].map({name: place for place, name in enumerate(ORDER)}).fillna(9)
-        cells = cells.sort_values(["label", "order", "way"], ascending=[False, False, False]).reset_index(drop=True)
-        for place, cell in cells.iterrows():
-            look = {"color": style.colours(labels)[cell["label"]], "marker": style.markers(labels)[cell["label"]]}
-            single = [float(value) for value in cell["single"].split()]
-            axes.plot(single, [place] * len(single), linestyle="", alpha=0.6, **look)
-            axes.vlines(cell["error"], place - 0.3, place + 0.3, color=look["color"], linewidth=2.2)
+        ways = frame[frame["task"] == task].copy()
+        ways["order"] = ways["configuration"].map({name: place for place, name in enumerate(ORDER)}).fillna(9)
+        ways = ways.sort_values(["label", "order", "way"], ascending=[False, False, False]).reset_index(drop=True)
+        for place, way in ways.iterrows():
+            look, single = looks[way["label"]], cells.numbers(way["single"])
+            axes.plot(single, [place] * len(single), linestyle="", alpha=0.6, color=look.colour, marker=look.marker)
+            axes.vlines(way["error"], place - 0.3, place + 0.3, color=look.colour, linewidth=2.2)
             if not single:
-                axes.text(0.02, place, cell["seeds"], transform=axes.get_yaxis_transform(), fontsize=7, va="center")
-        if cells["error"].notna().any():
-            style.logarithmic(axes, "x")
-        axes.set_yticks(range(len(cells)), [f"{cell['label']}, {cell['way']}" for _, cell in cells.iterrows()])
-        axes.set_ylim(-0.7, len(cells) - 0.3)
-        axes.set(xlabel=cells["metric_label"].iloc[0], title=task)
-    style.method_legend(figure, labels, columns=2)
+                axes.text(0.02, place, way["seeds"], transform=axes.get_yaxis_transform(), fontsize=7, va="center")
+        if ways["error"].notna().any():
+            drawing.logarithmic(axes, "x")
+        axes.set_yticks(range(len(ways)), [f"{way['label']}, {way['way']}" for _, way in ways.iterrows()])
+        axes.set_ylim(-0.7, len(ways) - 0.3)
+        axes.set(xlabel=ways["metric_label"].iloc[0], title=task)
+    drawing.key(figure, "marker: one seed; bar: median over seeds")
     return figure

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, drawing, palette, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E5", "E7", "E8", "E8grid", "E8convolution"]
@@ -40,8 +40,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
                 "settings": settings,
                 **times,
                 "timed": len(timed),
-                "seeds": table.status_text(runs["status"]),
-                "runs": " ".join(runs["run"]),
+                **cells.outcome(runs),
             }
         )
     return pd.DataFrame(rows)
@@ -49,25 +48,24 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame):
     """Draw one dot with quartiles a method, the slowest on top."""
-    labels = sorted(frame["label"].unique())
-    colours, markers = style.colours(labels), style.markers(labels)
-    several = frame.groupby(["comparison", "label"])["settings"].transform("nunique") > 1
-    frame = frame.assign(name=frame["label"].where(~several, frame["label"] + " (" + frame["settings"] + ")"))
+    looks, frame = palette.looks(frame["label"]), frame.assign(name=cells.names(frame))
     panels_of = {name: group for name, group in frame.groupby("comparison", sort=False)}
-    figure, panels = style.rows_of_axes([len(group) for group in panels_of.values()], legend=0.1)
+    figure, panels = drawing.rows_of_axes([len(group) for group in panels_of.values()])
     for axes, (comparison, inside) in zip(panels, panels_of.items(), strict=True):
         inside = inside.sort_values("median_seconds", kind="stable", na_position="first")
         middle, low, high = (inside[f"{part}_seconds"] * 1e3 for part in ("median", "q25", "q75"))
-        axes.hlines(range(len(inside)), low, high, color=[colours[label] for label in inside["label"]], linewidth=2.5)
+        colours = [looks[label].colour for label in inside["label"]]
+        axes.hlines(range(len(inside)), low, high, color=colours, linewidth=2.5)
         for position, (time, (_, row)) in enumerate(zip(middle, inside.iterrows(), strict=True)):
             if time != time:
                 text = f"not timed alone, runs ok: {row['seeds']}"
                 axes.text(0.01, position, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7.5)
                 continue
-            look = {"color": colours[row["label"]], "marker": markers[row["label"]], "markersize": 6.5}
-            axes.plot(time, position, **look)
+            look = looks[row["label"]]
+            axes.plot(time, position, color=look.colour, marker=look.marker, markersize=6.5)
         axes.set_yticks(range(len(inside)), inside["name"])
         axes.set_ylim(-0.6, len(inside) - 0.4)
-        style.logarithmic(axes, "x")
-        axes.set(xlabel="time of a training step (ms)", title=style.title(comparison, inches=3.4))
+        drawing.logarithmic(axes, "x")
+        axes.set(xlabel="time of a training step (ms)", title=drawing.title(comparison, inches=3.4))
+    drawing.key(figure, "marker: median; line: quartiles of the steps")
     return figure

@@ -12,7 +12,7 @@ import math
 
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import floors, style, table
 from kanbench.pages.table import Cell, Table
 
 KIND = "table"
@@ -36,9 +36,9 @@ NUMERIC = frozenset({"Parameters", "Peak (MiB)", "Step (ms)"})
 def data(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row a cell and one row a floor of a task."""
     cells = table.cells(records).assign(kind="run")
-    floors = _floors(records)
-    cells["floors"] = [_against(row, floors) for _, row in cells.iterrows()]
-    rows = pd.concat([cells, floors], ignore_index=True) if len(floors) else cells
+    trivial = _floors(records)
+    cells["floors"] = [_against(row, trivial) for _, row in cells.iterrows()]
+    rows = pd.concat([cells, trivial], ignore_index=True) if len(trivial) else cells
     return rows.sort_values(["family", "task", "kind", "label", "settings"], kind="stable", ignore_index=True)
 
 
@@ -47,47 +47,16 @@ def _floors(records: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (family, task), runs in records.groupby(["family", "task"]):
         metric = runs["metric"].iloc[0]
-        for column in (c for c in runs.columns if c.startswith("floors.") and c.endswith(f".{metric}")):
-            known = runs[runs[column].notna()]
-            if known.empty:
-                continue
-            name = column.removeprefix("floors.").removesuffix(f".{metric}")
-            values = known.groupby("seed")[column].first()
-            middle, low, high, interval = table.spread(values, f"floor {task} {name}")
-            rows.append(
-                {
-                    "family": family,
-                    "task": task,
-                    "method": "",
-                    "label": f"floor: {name}",
-                    "settings": "",
-                    "metric": metric,
-                    "metric_label": table.metric_text(metric),
-                    "goal": known["goal"].iloc[0],
-                    "median": middle,
-                    "low": low,
-                    "high": high,
-                    "interval": interval,
-                    "status": "ok",
-                    "kind": "floor",
-                    "seeds": f"{len(values)} seeds",
-                    "canonical": True,
-                    "runs": " ".join(known["run"]),
-                }
-            )
+        for _, known, row in floors.found(runs, metric, f"floor {task}"):
+            about = {"family": family, "task": task, "method": "", "settings": "", "status": "ok", "metric": metric}
+            about |= {"metric_label": table.metric_text(metric), "goal": known["goal"].iloc[0]}
+            rows.append(about | row)
     return pd.DataFrame(rows)
 
 
-def _against(row: pd.Series, floors: pd.DataFrame) -> str:
-    """Return whether a cell beats every floor of its task, and which it does not."""
-    mine = floors[floors["task"] == row["task"]] if len(floors) else floors
-    if not len(mine):
-        return "none declared"
-    if math.isnan(row["median"]):
-        return "no value"
-    sign = 1 if row["goal"] == "min" else -1
-    lost = [floor["label"] for _, floor in mine.iterrows() if sign * (row["median"] - floor["median"]) >= 0]
-    return "beats all" if not lost else "not " + ", ".join(name.removeprefix("floor: ") for name in lost)
+def _against(row: pd.Series, trivial: pd.DataFrame) -> str:
+    mine = trivial[trivial["task"] == row["task"]] if len(trivial) else trivial
+    return floors.against(row["median"], row["goal"], mine)
 
 
 def rows(frame: pd.DataFrame) -> Table:
@@ -107,7 +76,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
         value = Cell(row["status"].replace("_", " "), runs, badge=row["status"])
     else:
         value = Cell(table.spread_text(row["median"], row["low"], row["high"], row["interval"]), runs, row["median"])
-    floor = str(row["label"]).startswith("floor: ")
+    floor = floors.is_floor(row)
     measured = [
         Cell("none" if floor else show(row[column]), runs, row[column])
         for column, show in (
@@ -123,7 +92,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
         Cell(row["metric_label"]),
         value,
         *measured,
-        Cell("is one" if floor else row["floors"]),
+        Cell(floors.IS_ONE if floor else row["floors"]),
         Cell(row["seeds"], runs, badge="" if row["status"] == "ok" else row["status"]),
     )
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
+from scipy.interpolate import CubicSpline
 
-from kanbench.pages import style
+from kanbench.pages import drawing, palette
 from kanbench.records import symbolic_runs as runs
 
 KIND = "figure"
@@ -20,6 +22,8 @@ EXPERIMENTS = ["E12", "E12deep"]
 CATEGORY = "Open questions"
 CURVES = f"{runs.PREFIX}curves"
 MOST_EDGES, MOST_METHODS = 4, 4
+DENSE = 201
+"""Points from which a line that stands for a function is drawn."""
 
 
 def data(records: pd.DataFrame) -> pd.DataFrame:
@@ -48,19 +52,29 @@ def _has_curves(text: object) -> bool:
 
 def draw(frame: pd.DataFrame):
     """Draw one row of panels a method."""
-    labels = sorted(frame["label"].unique())
+    looks = palette.looks(frame["label"])
     width = int(frame.groupby("label")["edge"].nunique().max())
-    colours = style.colours(labels)
-    figure, panels = style.grid_of_axes(len(labels) * width, columns=width, size=(2.1, 1.9), legend=0.2)
-    for position, label in enumerate(labels):
+    figure, panels = drawing.grid_of_axes(len(looks) * width, columns=width, size=(2.1, 1.9))
+    for position, label in enumerate(looks):
         edges = list(frame[frame["label"] == label].groupby("edge", sort=True))
         for axes, (name, curve) in zip(panels[position * width :], edges, strict=False):
-            axes.plot(curve["t"], curve["learned"], ".", color=colours[label])
-            axes.plot(curve["t"], curve["fit"], color="#3D3D3D", linewidth=1.0)
+            axes.plot(curve["t"], curve["learned"], ".", color=looks[label].colour)
+            axes.plot(*dense(curve["t"], curve["fit"]), color="#3D3D3D", linewidth=1.0)
             axes.set_title(f"edge {name}: {curve['symbol'].iloc[0]} ({curve['r2'].iloc[0]:.4f})", fontsize=8)
             axes.set_xlabel("t")
         for axes in panels[position * width + len(edges) : (position + 1) * width]:
             axes.remove()
-        panels[position * width].set_ylabel(style.title(label, inches=1.6))
+        panels[position * width].set_ylabel(drawing.title(label, inches=1.6))
+    drawing.key(figure, "dots: the learned edge; line: the symbol fitted to it, with the R² of that fit")
     figure.suptitle(f"{frame['target'].iloc[0]}, noise {frame['noise'].min():g}", fontsize=9.5)
     return figure
+
+
+def dense(t: pd.Series, values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return a symbol's fit, known at the points `t`, on an even grid, by a cubic spline: all symbols are smooth."""
+    known = pd.DataFrame({"t": t.to_numpy(float), "value": values.to_numpy(float)}).dropna()
+    known = known.groupby("t", sort=True)["value"].mean()
+    if len(known) < 3:
+        return known.index.to_numpy(), known.to_numpy()
+    grid = np.linspace(known.index[0], known.index[-1], DENSE)
+    return grid, CubicSpline(known.index, known)(grid)

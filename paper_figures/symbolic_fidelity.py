@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench.pages import style
+from kanbench.pages import drawing, naming, palette
 from kanbench.records import symbolic_runs as runs
 
 KIND = "figure"
@@ -42,21 +42,24 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 def draw(frame: pd.DataFrame):
     """Draw one row of panels a way, one column a measure."""
-    labels, levels = sorted(frame["label"].unique()), sorted(frame["noise"].unique())
-    colours, markers = style.colours(labels), style.markers(labels)
+    looks, levels = palette.looks(frame["label"]), sorted(frame["noise"].unique())
     ways = [way for way in runs.WAYS if way in set(frame["way"])]
-    figure, panels = style.grid_of_axes(len(ways) * len(MEASURES), columns=len(MEASURES), size=(2.6, 2.4))
+    figure, panels = drawing.grid_of_axes(len(ways) * len(MEASURES), columns=len(MEASURES), size=(2.6, 2.4))
     places = [(way, measure) for way in ways for measure in MEASURES]
     for axes, (way, measure) in zip(panels, places, strict=True):
         shown = frame[(frame["way"] == way) & (frame["measure"] == measure)]
-        for position, label in enumerate(labels):
+        for position, label in enumerate(looks):
             line = shown[shown["label"] == label].dropna(subset="median")
-            offset = 0.16 * (position - (len(labels) - 1) / 2)
+            offset = min(0.16, 0.8 / len(looks)) * (position - (len(looks) - 1) / 2)
             x = [levels.index(noise) + offset for noise in line["noise"]]
             if measure != "operations":
                 line = line.assign(**{name: line[name].clip(lower=LEAST) for name in ("low", "median", "high")})
-            spans = [line["median"] - line["low"], line["high"] - line["median"]]
-            axes.errorbar(x, line["median"], yerr=spans, color=colours[label], marker=markers[label], linestyle="")
+            look = looks[label]
+            axes.vlines(x, line["low"], line["high"], color=look.colour, zorder=look.zorder)
+            marks = {"color": look.colour, "marker": look.marker, "linestyle": "", "zorder": look.zorder}
+            axes.plot(x, line["median"], **marks)
+            if not look.highlighted and x:
+                naming.near(axes, x[-1], line["median"].iloc[-1], label)
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         axes.set(xlabel="noise on the training targets", ylabel=MEASURES[measure], xlim=(-0.5, len(levels) - 0.5))
         axes.set_title(runs.WAYS[way])
@@ -64,6 +67,7 @@ def draw(frame: pd.DataFrame):
             axes.set_ylim(bottom=0)
         else:
             axes.set_ylim(LEAST / 3, 3)
-            style.logarithmic(axes, "y")
-    style.method_legend(figure, labels)
+            drawing.logarithmic(axes, "y")
+    drawing.method_legend(figure, looks)
+    drawing.key(figure, "marker: median over targets and seeds; bar: the middle half")
     return figure

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kanbench.pages import published, table
+from kanbench.pages import cells, published
 from kanbench.pages.table import Cell, Table
 
 KIND = "table"
@@ -48,15 +48,4 @@ def rows(frame: pd.DataFrame) -> Table:
 
 
 def _row(row: pd.Series) -> tuple[Cell, ...]:
-    return (
-        Cell(row["dataset"] if row["canonical"] else f"{row['dataset']} †"),
-        Cell(f"{row['depth']:g} × {row['hidden_width']:g}"),
-        published.configuration_cell(row),
-        Cell(row["label"]),
-        published.parameters_cell(row),
-        published.published_cell(row),
-        published.ours_cell(row),
-        published.against_cell(row),
-        published.verdict_cell(row),
-        Cell(row["seeds"], table.run_names(row["runs"])),
-    )
+    return cells.of_data_set(row, Cell(f"{row['depth']:g} × {row['hidden_width']:g}"))

@@ -14,7 +14,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import style, table
+from kanbench.pages import cells, style, table
 from kanbench.pages.table import Cell, Table
 from kanbench.statistics import partitions, stats
 
@@ -31,8 +31,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     runs = partitions.described(records)
     if runs.empty:
         return runs
-    dense = records[records[f"{partitions.SETTINGS}clustering"].isna()]
-    dense = dense.assign(network=partitions.networks(dense)) if len(dense) else dense.assign(network="")
+    dense = partitions.dense(records)
     keys = [
         "task",
         "network",
@@ -59,8 +58,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
                 "to_widths": _agreement(cell, alike[alike["strategy"] == WIDTHS]),
                 "to_oracle": _agreement(cell, alike[alike["strategy"] == ORACLE]),
                 "r": _separation(cell, teachers),
-                "seeds": table.status_text(cell["status"]),
-                "runs": " ".join(cell["run"]),
+                **cells.outcome(cell),
             }
         )
     ranks = {name: rank for rank, name in enumerate(partitions.ORDER)}

@@ -12,13 +12,14 @@ import math
 
 import pandas as pd
 
-from kanbench.pages import published, style, table
+from kanbench.pages import floors, published, style, table
 from kanbench.pages.table import Cell, Table
 
 KIND = "table"
 EXPERIMENTS = ["E7", "E7exact", "E7high", "E7paper", "E7released"]
 CATEGORY = "Accuracy"
 DIMENSION, LAPLACIAN = "spec.task.settings.dimension", "spec.task.settings.laplacian"
+LOSES_TO = "does not beat"
 L1 = "metrics.selected.test.relative_l1"
 PARTNERS = {
     "metakan-relu": "efficient_kan",
@@ -40,61 +41,29 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     found = published.against_partners(chosen, PARTNERS, ratio=True, **options)
     l1 = chosen.set_index("run")[L1] if L1 in chosen else pd.Series(math.nan, index=chosen["run"])
     found["relative_l1"] = [l1[list(table.run_names(runs))].median() for runs in found["runs"]]
-    floors = _floors(chosen)
-    found["floors"] = [_against(row, floors) for _, row in found.iterrows()]
-    everything = pd.concat([found.assign(kind="method"), floors], ignore_index=True) if len(floors) else found
-    order = ["dataset", "dimension", "kind", "method"] if len(floors) else ["dataset", "dimension", "method"]
+    trivial = _floors(chosen)
+    found["floors"] = [_against(row, trivial) for _, row in found.iterrows()]
+    everything = pd.concat([found.assign(kind="method"), trivial], ignore_index=True) if len(trivial) else found
+    order = ["dataset", "dimension", "kind", "method"] if len(trivial) else ["dataset", "dimension", "method"]
     return everything.sort_values(order, kind="stable", ignore_index=True)
 
 
 def _floors(records: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    columns = [c for c in records if c.startswith("floors.") and c.endswith(".relative_l2")]
+    absent = dict.fromkeys(("parameters", "published", "published_parameters"), math.nan)
     for (name, dimension), runs in records.groupby(["spec.task.name", DIMENSION]):
-        for column in columns:
-            known = runs[runs[column].notna()]
-            if known.empty:
-                continue
-            floor = column.removeprefix("floors.").removesuffix(".relative_l2")
-            middle, low, high, interval = table.spread(
-                known.groupby("seed")[column].first(), f"pde {name} {dimension} {floor}"
-            )
+        for floor, known, row in floors.found(runs, "relative_l2", f"pde {name} {dimension}"):
             other = f"floors.{floor}.relative_l1"
-            rows.append(
-                {
-                    "dataset": name,
-                    "dimension": dimension,
-                    "kind": "floor",
-                    "method": floor,
-                    "label": f"floor: {floor}",
-                    "median": middle,
-                    "low": low,
-                    "high": high,
-                    "interval": interval,
-                    "relative_l1": known[other].median() if other in known else math.nan,
-                    "parameters": math.nan,
-                    "published": math.nan,
-                    "published_parameters": math.nan,
-                    "source": "",
-                    "canonical": True,
-                    "partner": "",
-                    "floors": "is one",
-                    "seeds": f"{known['seed'].nunique()} seeds",
-                    "runs": " ".join(known["run"]),
-                }
-            )
+            about = {"dataset": name, "dimension": dimension, "method": floor, "source": "", "partner": ""}
+            about |= {"relative_l1": known[other].median() if other in known else math.nan, "floors": floors.IS_ONE}
+            rows.append(about | absent | row)
     return pd.DataFrame(rows)
 
 
-def _against(row: pd.Series, floors: pd.DataFrame) -> str:
-    """Return whether a method beats every floor of its problem, and which it does not."""
-    if floors.empty:
-        return "none declared"
-    if math.isnan(row["median"]):
-        return "no value"
-    mine = floors[(floors["dataset"] == row["dataset"]) & (floors["dimension"] == row["dimension"])]
-    lost = mine[mine["median"] <= row["median"]]["method"]
-    return "beats all" if lost.empty else "does not beat " + ", ".join(lost)
+def _against(row: pd.Series, trivial: pd.DataFrame) -> str:
+    if len(trivial):
+        trivial = trivial[(trivial["dataset"] == row["dataset"]) & (trivial["dimension"] == row["dimension"])]
+    return floors.against(row["median"], "min", trivial, LOSES_TO)
 
 
 def rows(frame: pd.DataFrame) -> Table:
@@ -112,11 +81,11 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
         Cell(row["laplacian"] if isinstance(row["laplacian"], str) else "any"),
         published.configuration_cell(row),
         Cell(row["label"]),
-        Cell("none") if row["label"].startswith("floor: ") else published.parameters_cell(row),
+        Cell("none") if floors.is_floor(row) else published.parameters_cell(row),
         published.ours_cell(row),
         Cell(style.number(l1), runs, None if math.isnan(l1) else l1),
         published.against_cell(row),
         published.verdict_cell(row),
-        Cell(row["floors"], badge="fails" if row["floors"].startswith("does not") else ""),
+        Cell(row["floors"], badge="fails" if row["floors"].startswith(LOSES_TO) else ""),
         Cell(row["seeds"], runs),
     )

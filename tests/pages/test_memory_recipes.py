@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kanbench.pages import recipes, render, style
+from kanbench.pages import steps as profiled_steps
 from kanbench.records import frame as frames
 
 RECIPES = ("memory_against_edges", "memory_predicted", "memory_ratios", "break_even_size")
@@ -47,10 +48,11 @@ def test_without_profiled_steps_there_is_nothing(name, records):
 
 def test_edges_are_counted_from_the_widths():
     settings = {"spec.task.settings.inputs": [100, 100, None, 5], "spec.task.settings.outputs": [10, 10, None, 3]}
+    settings["spec.task.name"] = "step_cost"
     method = {"spec.method.settings.hidden_width": [64, 64, None, 7], "spec.method.settings.depth": [1, 3, 0, 0]}
     records = pd.DataFrame({**settings, **method})
     expected = [100 * 64 + 64 * 10, 100 * 64 + 2 * 64 * 64 + 64 * 10, 784 * 10, 15]
-    assert module("memory_against_edges").edges(records).tolist() == expected
+    assert profiled_steps.profiled(records)["edges"].tolist() == expected
 
 
 def test_measured_peaks_come_first_and_out_of_memory_is_marked(steps):

@@ -119,11 +119,28 @@ def test_failed_cells_of_the_learning_rates_are_named(everything):
     assert [(row["prompts_rate"], row["meta_learners_rate"]) for _, row in lost.iterrows()] == [(1e-4, 1e-1)]
     with style.theme():
         figure = module.draw(data)
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert len(texts) == 16
-    assert texts.count("2 diverged") == 1
-    assert sum("1 / 2" in text for text in texts) == 2
-    assert len(figure.axes[0].patches) == 1
+    for axes in figure.axes:  # against the balance, and against the level
+        texts = [text.get_text() for text in axes.texts]
+        assert texts.count("2 diverged") == 1
+        assert texts.count("1 of 2 runs ok") == 2
+
+
+def test_level_and_balance_of_the_learning_rates_are_apart(everything):
+    module, data = shown("learning_rate_balance", everything)
+    assert module.level(1e-4, 1e-2) == module.level(1e-3, 1e-3) == module.level(1e-2, 1e-4) == 1e-3
+    assert (module.balance(1e-2, 1e-3), module.balance(1e-3, 1e-3), module.balance(1e-4, 1e-2)) == (10, 1, 0.01)
+    with style.theme():
+        figure = module.draw(data)
+    at_equal_level, at_equal_balance = figure.axes
+    assert at_equal_level.get_title().endswith("balance at equal level")
+    for axes, along, fixed in ((at_equal_level, "balance", "level"), (at_equal_balance, "level", "balance")):
+        known = data.dropna(subset=["error"])
+        lines = {name.get_text().rpartition(" ")[2]: name for name in axes.texts if name.get_text().startswith(fixed)}
+        assert set(lines) == {f"{value:g}" for value in known[fixed].unique()}
+        drawn = [line for line in axes.lines if len(line.get_xdata()) > 1]
+        for line in drawn:
+            at = [set(known[(known[along] == x) & (known["error"] == y)][fixed]) for x, y in line.get_xydata()]
+            assert set.intersection(*at), "nothing but one of the two changes along a line"
 
 
 def test_activations_are_of_the_same_layers_and_absent_without_samples(everything, frame):

@@ -24,7 +24,10 @@ SHOWS = {"figure": "draw", "table": "rows"}
 SUFFIXES = {"figure": ("pdf", "png", "csv"), "table": ("csv", "md", "tex")}
 CONSTANTS = ("KIND", "EXPERIMENTS", "CATEGORY")
 CLAIMS_FILE = "claims.yaml"
-RENDERING = ("records/frame.py", "statistics/stats.py", "pages/style.py", "pages/table.py", "pages/render.py")
+RENDERING = (
+    *("records/frame.py", "statistics/stats.py", "pages/style.py", "pages/table.py", "pages/render.py"),
+    *("pages/palette.py", "pages/naming.py", "pages/drawing.py"),
+)
 COMPARING = ("verdicts/comparison.py", "verdicts/criteria.py", "statistics/power.py")
 """What a recipe depends on that compares methods."""
 PUBLISHED_FILE = "published.csv"

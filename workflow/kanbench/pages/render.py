@@ -13,7 +13,7 @@ import pandas as pd
 
 from kanbench.base.atomic import write_text
 from kanbench.base.errors import Finding, InvalidInput, nearest
-from kanbench.pages import recipes, style, table
+from kanbench.pages import drawing, recipes, style, table
 from kanbench.records import frame as frames
 from kanbench.verdicts import claims as verdicts
 
@@ -40,6 +40,14 @@ class RecordSet:
         self.digest = frames.fingerprint(self.records)
         self.name = (self.path if self.path.is_dir() else self.path.resolve().parent).name
         self.labels = sorted(self.frame["label"].unique()) if len(self.frame) else []
+
+    @property
+    def prominent(self) -> list[str]:
+        """The methods' labels, those with the most tasks, then the most runs first: figures highlight the first."""
+        if self.frame.empty:
+            return []
+        found = self.frame.groupby("label").agg(tasks=("task", "nunique"), runs=("run", "nunique")).reset_index()
+        return list(found.sort_values(["tasks", "runs", "label"], ascending=[False, False, True])["label"])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -91,10 +99,10 @@ def render(recipe_name: str, records: str | Path, output: str | Path) -> list[Pa
 def _write_figure(recipe: recipes.Recipe, record_set: RecordSet, paths: list[Path]) -> None:
     mpl.use("Agg")
     module, shown = _shown(recipe, record_set)
-    with style.theme(record_set.labels):
+    with style.theme(record_set.prominent):
         nothing = shown.empty
-        drawn = style.placeholder(recipe.title, record_set.supplied_by(recipe)) if nothing else module.draw(shown)
-        style.settle(drawn)
+        drawn = drawing.placeholder(recipe.title, record_set.supplied_by(recipe)) if nothing else module.draw(shown)
+        drawing.settle(drawn)
         for path in paths[:2]:
             style.save(drawn, path)
     write_text(paths[2], shown.to_csv(index=False, lineterminator="\n", float_format="%.6g"))

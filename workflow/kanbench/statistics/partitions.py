@@ -56,6 +56,12 @@ def described(records: pd.DataFrame) -> pd.DataFrame:
     return runs
 
 
+def dense(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of networks whose layers are not grouped, with their `network`."""
+    runs = records[records[f"{SETTINGS}clustering"].isna()]
+    return runs.assign(network=networks(runs) if len(runs) else "")
+
+
 def networks(runs: pd.DataFrame) -> pd.Series:
     """Return a readable name of the network of each run: what it consists of, without where its numbers come from."""
     convolutional = _column(runs, "layers").notna()
