@@ -21,7 +21,7 @@ def collect(options: Namespace) -> None:
 
 def choose(options: Namespace) -> None:
     """`choose`: settings that the studies leave open, by validation scores."""
-    from kanbench.base import atomic
+    from kanbench.base import atomic, spreadsheet
     from kanbench.records import frame
     from kanbench.study import choice
 
@@ -30,7 +30,7 @@ def choose(options: Namespace) -> None:
     except ValueError as error:
         step = "run `make tuning`, which trains that study"
         raise InvalidInput([Finding(str(options.records), "", str(error), "records of tuning.yaml", step)]) from error
-    atomic.write_text(options.output, table.to_csv(index=False, lineterminator="\n"))
+    atomic.write_text(options.output, spreadsheet.to_csv(table))
     print(table.to_string(index=False))
 
 

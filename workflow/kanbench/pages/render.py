@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 
+from kanbench.base import spreadsheet
 from kanbench.base.atomic import write_text
 from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.pages import drawing, recipes, style, table
@@ -105,7 +106,7 @@ def _write_figure(recipe: recipes.Recipe, record_set: RecordSet, paths: list[Pat
         drawing.settle(drawn)
         for path in paths[:2]:
             style.save(drawn, path)
-    write_text(paths[2], shown.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    write_text(paths[2], spreadsheet.to_csv(shown, float_format="%.6g"))
 
 
 def _shown(recipe: recipes.Recipe, record_set: RecordSet) -> tuple[Any, pd.DataFrame]:

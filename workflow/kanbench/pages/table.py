@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from kanbench.base import spreadsheet
 from kanbench.pages import style
 from kanbench.records.frame import metric_text
 from kanbench.statistics import stats
@@ -86,7 +87,7 @@ class Table:
 
     def to_csv(self) -> str:
         """Return the data in full precision of six digits, one line a row."""
-        return self.data.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        return spreadsheet.to_csv(self.data, float_format="%.6g")
 
     def to_markdown(self) -> str:
         """Return title, table, caption and citation in GitHub's Markdown."""

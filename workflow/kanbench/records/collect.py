@@ -72,7 +72,7 @@ def write(records: list[dict[str, Any]], folder: Path) -> None:
 
     lines = "".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in records)
     write_bytes(folder / RECORDS, gzip.compress(lines.encode(), mtime=0))
-    table = frame.tidy(frame.to_frame(records)).to_csv(index=False, lineterminator="\n")
+    table = frame.csv_text(frame.to_frame(records))
     write_bytes(folder / TABLE, table.encode())
 
 

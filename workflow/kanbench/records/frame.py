@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kanbench.base import paths
+from kanbench.base import paths, spreadsheet
 from kanbench.base.errors import Finding, InvalidInput, MissingData
 from kanbench.base.spec import canonical, digest
 
@@ -171,7 +171,12 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write `tidy(frame)` to `path`, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tidy(frame).to_csv(path, index=False, lineterminator="\n")
+    path.write_text(csv_text(frame), encoding="utf-8")
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return `tidy(frame)` as CSV that no spreadsheet runs."""
+    return spreadsheet.to_csv(tidy(frame))
 
 
 def metric_text(metric: str) -> str:
