@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from . import budget
+from .forms import Form, Setting
 from .generators import make_generator
 from .materialized import materialized
 from .shape import Convolution
-from .tiled import Setting, _differentiable_backward
 
 
 def _ranges(x: Tensor, y: Tensor, setting: Setting) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -27,30 +27,22 @@ def _ranges(x: Tensor, y: Tensor, setting: Setting) -> tuple[list[tuple[int, int
     return inputs, budget.tiles(x.shape[0], sample * width, available)
 
 
-class _Edgewise(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, setting, *tensors):
-        ctx.setting = setting.bare()
-        ctx.save_for_backward(x, *tensors)
-        shape = setting.shape
-        generator = make_generator(setting.source)
+class Edgewise(Form):
+    """Keeps only ``x`` and the source's tensors for backward."""
+
+    def forward(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor]:
+        setting = self.setting.over(*tensors)
+        shape, generator = setting.shape, make_generator(setting.source)
         y = shape.new_output(x, setting.source.parameter.shape[0])
         inputs, samples = _ranges(x, y, setting)
         for start, stop in inputs:
             numbers = generator.numbers(start * shape.taps, stop * shape.taps)
             for first, last in samples:
                 y[first:last] += materialized(x[first:last, start:stop], numbers, setting.basis, shape)
-        return y
+        return (y,)
 
-    @staticmethod
-    def backward(ctx, gradient):
-        x, *tensors = ctx.saved_tensors
-        source = ctx.setting.source.rebuild(*tensors)
-        setting = Setting(source, ctx.setting.basis, ctx.setting.shape, ctx.setting.product_dtype)
-        with torch.autocast(x.device.type, enabled=False):
-            if torch.is_grad_enabled():
-                return _differentiable_backward(x, setting, gradient, ctx.needs_input_grad)
-            return _backward(x, setting, gradient)
+    def backward(self, x, tensors, kept, gradient, needed):
+        return _backward(x, self.setting.over(*tensors), gradient)
 
 
 def _backward(x: Tensor, setting: Setting, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -70,9 +62,4 @@ def _backward(x: Tensor, setting: Setting, gradient: Tensor) -> tuple[Tensor | N
             x_gradient[first:last, start:stop] = found
             total += numbers_gradient
         generator.pull(*edges, total)
-    return (x_gradient, None, *generator.gradients())
-
-
-def edgewise(x: Tensor, setting: Setting) -> Tensor:
-    """Return the layer's output, keeping only ``x`` and the source's tensors for backward."""
-    return _Edgewise.apply(x, setting, *setting.source.tensors())
+    return (x_gradient, *generator.gradients())

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..bases import Basis
+from .forms import Form
 from .piecewise import KernelPieces, Pieces, Planes, blocks, make_functions
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
-from .tiled import Setting, gradients_of
 
 
 def factorisable(source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> bool:
@@ -78,35 +78,31 @@ def _mix(shared: Tensor, offset: Tensor, prompts: Tensor, shape: FullyConnected 
     return shape.contract(shared.movedim(0, 2), prompts).add_(every)
 
 
-class _Factorised(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, setting, prompts, coefficients):
-        ctx.setting = setting.bare()
-        dtype = setting.product_dtype
+class Factorised(Form):
+    """Its tensors are the prompts and the few coefficients of the shared functions."""
+
+    def forward(self, x: Tensor, prompts: Tensor, coefficients: Tensor) -> tuple[Tensor, ...]:
+        setting, dtype = self.setting, self.setting.product_dtype
         shared, offset = (part.to(dtype) for part in _shared(x, coefficients, setting.basis))
         # One function is as large as the input, as the value of an MLP's activation is; more are evaluated again.
-        ctx.save_for_backward(x, prompts, coefficients, *([shared] if len(shared) == 1 else []))
-        return _mix(shared, offset, prompts.to(dtype), setting.shape)
+        kept = [shared] if len(shared) == 1 else []
+        return _mix(shared, offset, prompts.to(dtype), setting.shape), *kept
+
+    def backward(self, x, tensors, kept, gradient, needed):
+        return _backward(self.setting, needed[0], x, *tensors, gradient, kept)
+
+    def plain(self, x: Tensor, prompts: Tensor, coefficients: Tensor) -> Tensor:
+        shared = torch.einsum("cj,j...->c...", coefficients, self.setting.basis.planes(x))
+        return _mix(shared[:-1], shared[-1], prompts, self.setting.shape)
 
     @staticmethod
-    def backward(ctx, gradient):
-        x, prompts, coefficients, *kept = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
-            if torch.is_grad_enabled():
-                return _differentiable_backward(ctx, x, prompts, coefficients, gradient.to(x.dtype))
-            return _backward(ctx, x, prompts, coefficients, gradient, kept)
+    def tensors(source: Generated) -> tuple[Tensor, Tensor]:
+        """Return what the form is to be called with beside ``x``."""
+        return source.prompts, _coefficients(source)
 
 
-def _differentiable_backward(ctx, x, prompts, coefficients, gradient):
-    with torch.enable_grad():
-        shared = torch.einsum("cj,j...->c...", coefficients, ctx.setting.basis.planes(x))
-        y = _mix(shared[:-1], shared[-1], prompts, ctx.setting.shape)
-        return gradients_of(y, (x, prompts, coefficients), gradient, ctx.needs_input_grad)
-
-
-def _backward(ctx, x, prompts, coefficients, gradient, kept):
-    setting, size = ctx.setting, prompts.shape[2]
-    shape, dtype, wants_x = setting.shape, setting.product_dtype, ctx.needs_input_grad[0]
+def _backward(setting, wants_x, x, prompts, coefficients, gradient, kept):
+    shape, dtype, size = setting.shape, setting.product_dtype, prompts.shape[2]
     merged = _merge(kept[0] if kept else _shared(x, coefficients, setting.basis)[0].to(dtype))
     if isinstance(shape, FullyConnected):
         prompts_gradient = (gradient.t() @ merged).view_as(prompts).to(prompts.dtype)
@@ -123,15 +119,10 @@ def _backward(ctx, x, prompts, coefficients, gradient, kept):
     functions = make_functions(setting.basis, coefficients, x)
     if isinstance(functions, KernelPieces):
         x_gradient = functions.pull_reduced(x, _split(pulled, size).to(x.dtype), offset.to(x.dtype), wants_x)
-        return x_gradient, None, prompts_gradient, functions.gradients()
+        return x_gradient, prompts_gradient, functions.gradients()
     both = x.new_empty(size + 1, *x.shape)
     both[:-1] = _split(pulled, size)
     both[-1] = offset
     del pulled
     x_gradient, coefficient_gradient = _shared_backward(x, functions, both, wants_x)
-    return x_gradient, None, prompts_gradient, coefficient_gradient
-
-
-def factorised(x: Tensor, setting: Setting) -> Tensor:
-    """Return the layer's output, keeping ``x``, the prompts and the few coefficients for backward."""
-    return _Factorised.apply(x, setting, setting.source.prompts, _coefficients(setting.source))
+    return x_gradient, prompts_gradient, coefficient_gradient

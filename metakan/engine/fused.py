@@ -38,9 +38,9 @@ from .. import native
 from ..bases import Basis
 from ..bases.bspline import BSpline
 from .budget import LEAST_TILE_BYTES
+from .forms import Form, Setting
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
-from .tiled import Setting, _differentiable_backward
 
 MOST_NUMBERS, MOST_HIDDEN, MOST_PROMPT = 128, 128, 8
 MOST_WIDTH = 2**16
@@ -242,35 +242,22 @@ class _Launch:
         return (prompts, *(part.view_as(own).to(own.dtype) for part, own in zip(found, learner, strict=True)))
 
 
-class _Fused(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, setting, *tensors):
-        ctx.setting = setting.bare()
-        ctx.save_for_backward(x, *tensors)
-        if not x.numel():
-            return x.new_zeros(x.shape[0], tensors[0].shape[0], dtype=setting.product_dtype)
-        return _Launch(x, setting).forward()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        x, *tensors = ctx.saved_tensors
-        bare = ctx.setting
-        setting = Setting(bare.source.rebuild(*tensors), bare.basis, bare.shape, bare.product_dtype)
-        with torch.autocast(x.device.type, enabled=False):
-            if torch.is_grad_enabled():
-                return _differentiable_backward(x, setting, gradient.to(x.dtype), ctx.needs_input_grad)
-            if not x.numel():
-                return (torch.zeros_like(x), None, *(torch.zeros_like(tensor) for tensor in tensors))
-            launch, gradient = _Launch(x, setting), gradient.contiguous()
-            found = launch.input_gradient(gradient) if ctx.needs_input_grad[0] else None
-            learning = any(ctx.needs_input_grad[2:])
-            others = launch.parameter_gradients(gradient) if learning else (None,) * len(tensors)
-            return (found, None, *others)
-
-
-def fused(x: Tensor, setting: Setting) -> Tensor:
-    """Return the layer's output, keeping only ``x`` and the source's tensors for backward.
+class Fused(Form):
+    """Keeps only ``x`` and the source's tensors for backward.
 
     On tensors that are not on a GPU this runs only in Triton's interpreter (``TRITON_INTERPRET=1``), for tests.
     """
-    return _Fused.apply(x, setting, *setting.source.tensors())
+
+    def forward(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor]:
+        setting = self.setting.over(*tensors)
+        if not x.numel():
+            return (x.new_zeros(x.shape[0], tensors[0].shape[0], dtype=setting.product_dtype),)
+        return (_Launch(x, setting).forward(),)
+
+    def backward(self, x, tensors, kept, gradient, needed):
+        if not x.numel():
+            return tuple(torch.zeros_like(tensor) for tensor in (x, *tensors))
+        launch, gradient = _Launch(x, self.setting.over(*tensors)), gradient.contiguous()
+        found = launch.input_gradient(gradient) if needed[0] else None
+        others = launch.parameter_gradients(gradient) if any(needed[1:]) else (None,) * len(tensors)
+        return (found, *others)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import budget
+import torch
+
+from .. import native
+from ..native import walk as kernel
+from . import budget, walk
 from .piecewise import BLOCK_POINTS, INDICATORS
 
 FLOAT = 4
@@ -67,21 +71,44 @@ def layer_memory(layer: Layer, mode: str) -> dict[str, int]:
 
     ``saved`` is what its forward keeps for backward, ``transient`` the most that it holds beside that at any moment.
     """
-    forms = {"materialized": _materialized, "tiled": _tiled, "factorised": _factorised}
+    forms = {"materialized": _materialized, "tiled": _tiled, "factorised": _factorised, "walk": _walk}
     saved, moments = forms[form(layer, mode)](layer)
     transient = max(*moments, saved) - saved + layer.batch * layer.outputs
     return {"gradient": FLOAT * layer.parameter, "saved": FLOAT * saved, "transient": FLOAT * transient}
 
 
 def form(layer: Layer, mode: str) -> str:
-    """Return how the engine evaluates a layer: "materialized", "tiled" or "factorised"."""
+    """Return how the engine evaluates a layer: "materialized", "tiled", "walk" or "factorised"."""
     if mode != "materialized" and layer.hidden_dim is not None and layer.activation == "none":
         return "factorised"
     hidden = -layer.numbers if layer.hidden_dim is None else 2 * layer.hidden_dim
     plain = FLOAT * (layer.edges * (layer.numbers + hidden) + layer.size * layer.numbers)
     if mode == "auto" and plain <= budget.PLAIN_BYTES:
         return "materialized"
-    return mode if mode != "auto" else "tiled"
+    if mode != "auto":
+        return mode
+    curved = layer.hidden_dim is not None and layer.activation == "relu" and layer.prompt_dim == 1
+    walks = curved and walk.LEAST_OUTPUTS <= layer.outputs <= kernel.MOST_OUTPUTS
+    return "walk" if walks and native.active() and kernel.AVAILABLE else "tiled"
+
+
+def _walk(layer: Layer) -> tuple[int, list[int]]:
+    """Beside input and output there are the sigmoid of the input and the kernel's memory, on as many threads as now."""
+    threads, group, chunk = walk.cut(layer.outputs, layer.inputs, layer.batch, 1, FLOAT)
+    units, order = layer.hidden_dim, layer.spline_order
+    columns, rows = kernel.columns(units, torch.float32), layer.numbers + 2 * (order + 1)
+
+    def memory(backward: bool) -> int:
+        outputs = layer.outputs
+        lanes = (layer.batch, layer.batch, 0)
+        cuts = (outputs if backward else min(group, outputs), chunk, order)
+        sizes = (threads, layer.inputs, 1, 1, *lanes, outputs, units, columns, rows, *cuts)
+        return kernel.memory_bytes(torch.float32, sizes, backward) // FLOAT
+
+    learner = (2 * units + rows * columns) * 3  # weights in the kernel's layout, and sums in double precision
+    forward = layer.argument + layer.size + memory(False) + learner
+    backward = 2 * layer.argument + layer.parameter + layer.size + memory(True) + learner
+    return layer.argument, [forward, backward]
 
 
 def _materialized(layer: Layer) -> tuple[int, list[int]]:

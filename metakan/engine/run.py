@@ -8,13 +8,15 @@ from torch import Tensor
 from .. import native
 from ..bases import Basis
 from .budget import PLAIN_BYTES, plain_bytes
-from .edgewise import edgewise
-from .factorised import factorisable, factorised
-from .fused import available, fused
+from .edgewise import Edgewise
+from .factorised import Factorised, factorisable
+from .forms import Form, Setting
+from .fused import Fused, available
 from .materialized import materialized
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
-from .tiled import Setting, tiled
+from .tiled import Tiled
+from .walk import Walk, quick, walkable
 
 
 def evaluate(
@@ -24,27 +26,32 @@ def evaluate(
 
     A meta-learner without activation is factorised unless ``mode`` is "materialized". Otherwise "auto" means tiled
     once the plain form would keep more than `PLAIN_BYTES`, or fused where a GPU can run that. Recorded for others, or
-    in a transform of `torch.func`, every layer takes the plain form (`native.needs_operators`).
+    in forward mode, every layer takes the plain form (`native.needs_operators`).
     """
     if native.needs_operators(x, *source.tensors()):
         mode = "materialized"
     if mode != "materialized" and factorisable(source, basis, shape) and x.numel():  # nothing to share if empty
-        return _eager(factorised, x, source, basis, shape), "factorised"
+        return _eager(Factorised, x, source, basis, shape), "factorised"
     if mode == "auto" and plain_bytes(x, source, basis, shape) <= PLAIN_BYTES:
         mode = "materialized"
     if mode == "materialized":
         return materialized(x, source.numbers(), basis, shape), mode
     if mode == "auto" and available(x, source, basis, shape):
-        return _eager(fused, x, source, basis, shape), "fused"
-    return _eager(tiled if basis.linear else edgewise, x, source, basis, shape), "tiled"
+        return _eager(Fused, x, source, basis, shape), "fused"
+    if mode == "auto" and quick(source) and walkable(x, source, basis, shape):
+        return _eager(Walk, x, source, basis, shape), "walk"
+    return _eager(Tiled if basis.linear else Edgewise, x, source, basis, shape), "tiled"
 
 
 @torch.compiler.disable
-def _eager(form, x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> Tensor:
+def _eager(
+    form: type[Form], x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution
+) -> Tensor:
     """Run a form with a hand-written backward: outside torch.compile's graphs, and with autocast only in products."""
     device = x.device.type
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else source.parameter.dtype
     x = x.to(source.parameter.dtype)
     with torch.autocast(device, enabled=False):
-        return form(x, Setting(source, basis, shape, dtype))
+        tensors = Factorised.tensors(source) if form is Factorised else source.tensors()
+        return form(Setting(source, basis, shape, dtype))(x, *tensors)

@@ -12,11 +12,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .serving import TYPES, active, disabled, has_values, kernels, looked_up, needs_operators, ready, serves
+from .serving import (
+    TYPES,
+    active,
+    disabled,
+    has_values,
+    kernels,
+    looked_up,
+    needs_operators,
+    ready,
+    serves,
+    transparent,
+)
 
 __all__ = [
     "Curve", "MOST_FUNCTIONS", "MOST_ORDER", "Pieces", "Splines", "active", "disabled", "has_values", "looked_up",
-    "needs_operators", "ready", "serves",
+    "needs_operators", "transparent", "ready", "serves",
 ]  # fmt: skip
 
 MOST_ORDER = kernels.MOST_ORDER if kernels else 0

@@ -83,18 +83,65 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
             sums[index] += parts[thread * size + index];
 }
 
+/* Transposing the square r of vectors: exchange blocks of halves, quarters and so on between rows. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define WALKS 1
+#define SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){__VA_ARGS__})
+#define SWAP(r, first, second, low, high)                                                  \
+    {                                                                                      \
+        const __typeof__((r)[0]) a_ = (r)[first], b_ = (r)[second];                        \
+        (r)[first] = low, (r)[second] = high;                                              \
+    }
+#define HALVES_8(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 1, 2, 3, 8, 9, 10, 11), SHUFFLE(t, a_, b_, 4, 5, 6, 7, 12, 13, 14, 15))
+#define PAIRS_8(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 1, 8, 9, 4, 5, 12, 13), SHUFFLE(t, a_, b_, 2, 3, 10, 11, 6, 7, 14, 15))
+#define SINGLES_8(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 8, 2, 10, 4, 12, 6, 14), SHUFFLE(t, a_, b_, 1, 9, 3, 11, 5, 13, 7, 15))
+#define SWAPS_8(t, r)                                                                                  \
+    HALVES_8(t, r, 0, 4) HALVES_8(t, r, 1, 5) HALVES_8(t, r, 2, 6) HALVES_8(t, r, 3, 7)                \
+    PAIRS_8(t, r, 0, 2) PAIRS_8(t, r, 1, 3) PAIRS_8(t, r, 4, 6) PAIRS_8(t, r, 5, 7)                    \
+    SINGLES_8(t, r, 0, 1) SINGLES_8(t, r, 2, 3) SINGLES_8(t, r, 4, 5) SINGLES_8(t, r, 6, 7)
+#define PAIRS_4(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 1, 4, 5), SHUFFLE(t, a_, b_, 2, 3, 6, 7))
+#define SINGLES_4(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 4, 2, 6), SHUFFLE(t, a_, b_, 1, 5, 3, 7))
+#define SWAPS_4(t, r) PAIRS_4(t, r, 0, 2) PAIRS_4(t, r, 1, 3) SINGLES_4(t, r, 0, 1) SINGLES_4(t, r, 2, 3)
+/* Add up each of the vectors r, into the element of r[0] with its number. */
+#define FOLDS_8(t, r)                                                                                     \
+    HALVES_8(t, r, 0, 4) HALVES_8(t, r, 1, 5) HALVES_8(t, r, 2, 6) HALVES_8(t, r, 3, 7)                   \
+    r[0] += r[4], r[1] += r[5], r[2] += r[6], r[3] += r[7];                                               \
+    PAIRS_8(t, r, 0, 2) PAIRS_8(t, r, 1, 3) r[0] += r[2], r[1] += r[3];                                   \
+    SINGLES_8(t, r, 0, 1) r[0] += r[1];
+#define FOLDS_4(t, r) \
+    PAIRS_4(t, r, 0, 2) PAIRS_4(t, r, 1, 3) r[0] += r[2], r[1] += r[3]; \
+    SINGLES_4(t, r, 0, 1) r[0] += r[1];
+#else
+#define WALKS 0
+#endif
+
 #define REAL float
+#define INTEGER int32_t
+#define SWAPS SWAPS_8
+#define FOLDS FOLDS_8
 #define NAME(name) name##_float
 #include "curve.h"
 #include "splines.h"
 #include "pieces.h"
+#if WALKS
+#include "walk.h"
+#endif
 #undef REAL
+#undef INTEGER
+#undef SWAPS
+#undef FOLDS
 #undef NAME
 #define REAL double
+#define INTEGER int64_t
+#define SWAPS SWAPS_4
+#define FOLDS FOLDS_4
 #define NAME(name) name##_double
 #include "curve.h"
 #include "splines.h"
 #include "pieces.h"
+#if WALKS
+#include "walk.h"
+#endif
 
 #define METHODS(suffix)                                                   \
     {"curve_values" #suffix, curve_values##suffix, METH_VARARGS, NULL},   \
@@ -104,7 +151,17 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
     {"pieces_values" #suffix, pieces_values##suffix, METH_VARARGS, NULL}, \
     {"pieces_pull" #suffix, pieces_pull##suffix, METH_VARARGS, NULL}
 
-static PyMethodDef methods[] = {METHODS(_float), METHODS(_double), {NULL, NULL, 0, NULL}};
+#define WALK_METHODS(suffix)                                      \
+    {"walk_memory" #suffix, walk_memory##suffix, METH_VARARGS, NULL}, \
+    {"walk" #suffix, walk_run##suffix, METH_VARARGS, NULL}
+
+static PyMethodDef methods[] = {
+    METHODS(_float), METHODS(_double),
+#if WALKS
+    WALK_METHODS(_float), WALK_METHODS(_double),
+#endif
+    {NULL, NULL, 0, NULL},
+};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_kernels", "CPU kernels of the engine.", -1, methods, NULL, NULL, NULL, NULL,
@@ -117,6 +174,7 @@ PyMODINIT_FUNC PyInit__kernels(void)
     if (module) {
         PyModule_AddIntMacro(module, MOST_ORDER);
         PyModule_AddIntMacro(module, MOST_FUNCTIONS);
+        PyModule_AddIntMacro(module, WALKS);
     }
     return module;
 }

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch._subclasses.functional_tensor import FunctionalTensorMode
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
@@ -56,17 +57,17 @@ def traced() -> bool:
 
 
 def needs_operators(*tensors: Tensor) -> bool:
-    """Tell whether only torch's own operators will do: for a graph that others will read, or in a transform.
+    """Tell whether only torch's own operators will do: for a graph that others will read, or in forward mode.
 
-    A graph of torch.jit, make_fx or torch.export must hold for other sizes than those it was recorded with, and the
-    transforms of `torch.func` see through operators alone; a tensor on "meta" has only a shape to show. A fake tensor
-    stands for a real one instead, and torch.compile leaves what it cannot follow to eager code.
+    A graph of torch.jit, make_fx or torch.export must hold for other sizes than those it was recorded with, and
+    forward-mode derivatives follow operators alone; a tensor on "meta" has only a shape to show. A fake tensor stands
+    for a real one instead, and torch.compile leaves what it cannot follow to eager code.
     """
     if torch.compiler.is_dynamo_compiling():
         return False
     if torch.jit.is_tracing() or torch.compiler.is_exporting():
         return True
-    if any(tensor.is_meta or is_functorch_wrapped_tensor(tensor) for tensor in tensors):
+    if any(tensor.is_meta for tensor in tensors) or forward_ad._current_level >= 0:
         return True
     return any(isinstance(mode, ProxyTorchDispatchMode) for mode in _get_current_dispatch_mode_stack())
 
@@ -90,6 +91,16 @@ def has_values(*tensors: Tensor) -> bool:
 def serves(*tensors: Tensor) -> bool:
     """Tell whether the kernels can be used on these tensors; flags are left to `ready`."""
     return _active and looked_up(*tensors) and has_values(*tensors)
+
+
+def simulated(tensor: Tensor) -> bool:
+    """Tell whether a tensor only stands for one, as in a simulation of memory."""
+    return isinstance(tensor, FakeTensor)
+
+
+def transparent(*tensors: Tensor) -> bool:
+    """Tell whether these are plain tensors, or stand for some: fake, or in a transform of `torch.func`."""
+    return all(type(tensor) in (Tensor, torch.nn.Parameter) or simulated(tensor) for tensor in tensors)
 
 
 def ready(tensor: Tensor) -> Tensor:

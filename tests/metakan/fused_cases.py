@@ -11,9 +11,9 @@ import torch
 
 from metakan import KAN, MetaConvKAN, MetaKANLinear
 from metakan.engine import fused as form
+from metakan.engine.forms import Setting
 from metakan.engine.run import evaluate
 from metakan.engine.shape import FullyConnected
-from metakan.engine.tiled import Setting
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"
@@ -46,7 +46,7 @@ def layer_and_input(shape, dtype):
 
 def fused(layer, x, dtype=None):
     source = layer.edges.source()
-    return form.fused(x, Setting(source, layer.basis, FullyConnected(), dtype or x.dtype))
+    return form.Fused(Setting(source, layer.basis, FullyConnected(), dtype or x.dtype))(x, *source.tensors())
 
 
 def plain(layer, x):

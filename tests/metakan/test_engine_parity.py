@@ -99,6 +99,19 @@ def test_first_and_second_order_against_differences(activation):
     assert gradgradcheck(value, inputs)
 
 
+@pytest.mark.parametrize("activation", ["relu", "none", "tanh"])
+def test_gradients_that_can_be_differentiated_again_are_the_same_gradients(activation):
+    torch.manual_seed(0)
+    model = MetaKAN([4, 5, 6, 2], meta_activation=activation, mode="tiled").double()
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    wanted = [x, *model.parameters()]  # the layers share a meta-learner, on which the inputs of all but one depend
+    first = torch.autograd.grad(model(x).sin().sum(), wanted)
+    second = torch.autograd.grad(model(x).sin().sum(), wanted, create_graph=True)
+    assert any(gradient.requires_grad for gradient in second)
+    for ours, theirs in zip(first, second, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("basis", LINEAR_BASES)
 @pytest.mark.parametrize("network", [ConvKAN, MetaConvKAN])
 def test_convolution_tiled_equals_materialized(network, basis):

@@ -60,7 +60,7 @@ def test_on_a_processor_auto_never_takes_it():
     assert not fused.available(torch.rand(4, 3), layer.edges.source(), layer.basis, FullyConnected())
     big = MetaKAN([300, 300])
     big(torch.rand(64, 300))
-    assert big.mode_used == "tiled"
+    assert big.mode_used in ("walk", "tiled")
 
 
 def test_only_what_the_kernels_serve_is_available(monkeypatch):

@@ -1,0 +1,182 @@
+"""Scalar prompts through ReLU on a processor: a walk along each input's piecewise-linear curve of functions.
+
+With units ``u_h(x) = W2_h . b(x)`` and ``v(x) = b2 . b(x)`` a layer is
+
+    y_o = sum_i v(x_i) + sum_h relu(w_h z_oi + b_h) u_h(x_i) = sum_i P[s, i] + z_oi Q[s, i],
+
+where s is the segment of z_oi between the kinks of the units, P[s] = v + sum b_h u_h and Q[s] = sum w_h u_h over the
+units that are active on it. What remains for each edge and sample is one multiply-add and one addition, whatever the
+basis; the plain contraction has n_b multiply-adds. Backward is the same walk: the sums of the output's gradient over
+the outputs of each segment are the gradient of P and Q.
+
+The kernel (`metakan.native.walk`) makes the tables for a block of samples of one input at a time, so that they are
+nowhere in memory as a whole. Nothing of the size of the edges is kept or made but the gradient of the prompts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import native
+from ..bases import Basis, BSpline
+from ..native import walk
+from ..native.walk import Features, Lanes, Taps, Units
+from . import budget
+from .forms import Form, Setting
+from .shape import Convolution, FullyConnected
+from .sources import Dense, Generated
+from .units import OrderedUnits
+
+MOST_GROUP = 1024
+"""Outputs whose block of samples should stay in a core's second-level cache."""
+LEAST_GROUP = 128
+LEAST_CHUNK_BYTES, MOST_CHUNK_BYTES = 128 * 1024, budget.MIB
+LEAST_OUTPUTS = 48
+"""Below so many outputs, the tables of all segments cost more than the numbers of the few edges."""
+WORK_A_THREAD = 2**16
+"""Another thread is not worth waking for fewer edges times samples."""
+
+
+def walkable(x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution) -> bool:
+    """Tell whether the walk can evaluate a layer, on tensors such as these."""
+    return (
+        isinstance(source, Generated)
+        and source.activation == "relu"
+        and source.prompts.shape[2] == 1
+        and basis.linear
+        and isinstance(shape, FullyConnected)
+        and source.prompts.shape[0] <= walk.MOST_OUTPUTS
+        and native.active()
+        and walk.AVAILABLE
+        and native.looked_up(x, *source.tensors())
+        and len({tensor.dtype for tensor in (x, *source.tensors())}) == 1
+        and native.transparent(x, *source.tensors())
+    )
+
+
+def quick(source: Dense | Generated) -> bool:
+    """Tell whether the walk is worth its tables."""
+    return source.parameter.shape[0] >= LEAST_OUTPUTS
+
+
+class Walk(Form):
+    """Keeps only ``x`` and the source's tensors for backward."""
+
+    def forward(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor]:
+        setting = self.setting.over(*tensors)
+        y = setting.shape.new_output(x, len(tensors[0]))
+        units, table = _units(setting)
+        for start, stop in _tiles(x, y, setting):
+            part = _part(x[:, start:stop], setting, units, table, tensors[0][:, start:stop])
+            part.forward(_lanes(y))
+        return (y.to(setting.product_dtype),)
+
+    def backward(self, x, tensors, kept, gradient, needed):
+        setting = self.setting.over(*tensors)
+        gradient = native.ready(gradient.to(x.dtype))
+        units, table = _units(setting)
+        prompts = tensors[0]
+        found = torch.zeros_like(x, memory_format=torch.contiguous_format) if needed[0] else None
+        prompts_gradient = torch.empty_like(prompts, memory_format=torch.contiguous_format)
+        sums = torch.zeros(2 * len(units.order) + table.weights.numel(), dtype=torch.float64, device=x.device)
+        for start, stop in _tiles(x, gradient, setting):
+            points = x[:, start:stop]
+            part = _part(points, setting, units, table, prompts[:, start:stop])
+            own = prompts_gradient[:, start:stop, 0]
+            if part.features.given is None:
+                to = _lanes(found[:, start:stop]) if found is not None else None
+                part.backward(_lanes(gradient), own, to, sums)
+                continue
+            pulled = torch.zeros_like(part.features.given) if found is not None else None
+            part.backward(_lanes(gradient), own, part.x if found is not None else None, sums, pulled)
+            if found is not None:
+                found[:, start:stop] = (pulled * setting.basis.slopes(points)).sum(0)
+        return (found, prompts_gradient, *_gradients(setting, units, table, sums))
+
+
+def _lanes(tensor: Tensor) -> Lanes:
+    """Return a tensor ``(samples, rows)`` as rows and lanes."""
+    return Lanes(tensor, tensor.shape[1], tensor.shape[0], tensor.stride(1), tensor.stride(0))
+
+
+def _tiles(x: Tensor, y: Tensor, setting: Setting) -> list[tuple[int, int]]:
+    """Return ranges of inputs: all at once, or as many as features fit the budget where these are made in advance."""
+    if isinstance(setting.basis, BSpline):
+        return [(0, x.shape[1])]
+    each = 4 * setting.basis.numbers * x.shape[0] * x.element_size()
+    return budget.tiles(x.shape[1], each, budget.budget(x, y, setting.source.parameter))
+
+
+def _units(setting: Setting) -> tuple[OrderedUnits, Units]:
+    """Return the units of the meta-learner in the order of their kinks, and as the kernel reads them."""
+    (w1, b1), (w2, b2) = setting.source.hidden, setting.source.output
+    slope, offset = w1[:, 0], b1
+    units = OrderedUnits.of(slope, offset)
+    factors = torch.stack([offset[units.order], slope[units.order], units.before, units.change])
+    numbers = len(b2)
+    edge = setting.basis.local.order + 1 if isinstance(setting.basis, BSpline) else 0
+    rows = numbers + 2 * edge  # around the splines lie some of no weight, for points that meet only a few
+    weights = w2.new_zeros(rows, walk.columns(len(units.order), w2.dtype))
+    for to, own in _rows(numbers, edge, rows):
+        weights[to, : len(units.order)] = w2[own].index_select(1, units.order)
+        weights[to, len(units.order)] = b2[own]
+    return units, Units(units.kinks, factors, weights)
+
+
+def _rows(numbers: int, edge: int, rows: int) -> list[tuple[slice, slice]]:
+    """Return which rows of the weights belong to which numbers: the splines, and SiLU at the end."""
+    if not edge:
+        return [(slice(0, rows), slice(0, numbers))]
+    return [(slice(edge, rows - edge - 1), slice(0, numbers - 1)), (slice(rows - 1, rows), slice(numbers - 1, numbers))]
+
+
+def _gradients(setting: Setting, units: OrderedUnits, table: Units, sums: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of W1, b1, W2 and b2 from the kernel's sums."""
+    (w1, _), (w2, b2) = setting.source.hidden, setting.source.output
+    count, (rows, columns) = len(units.order), table.weights.shape
+    own, weights = sums.to(w1.dtype).split([2 * count, rows * columns])
+    weights = weights.view(rows, columns)
+    b1_gradient, w1_gradient = own.new_empty(count), own.new_empty(count)
+    b1_gradient[units.order], w1_gradient[units.order] = own[0::2], own[1::2]
+    w2_gradient, b2_gradient = torch.empty_like(w2), torch.empty_like(b2)
+    edge = (rows - len(b2)) // 2
+    for found, numbers in _rows(len(b2), edge, rows):
+        w2_gradient[numbers, units.order] = weights[found, :count]
+        b2_gradient[numbers] = weights[found, count]
+    return w1_gradient.unsqueeze(1), b1_gradient, w2_gradient, b2_gradient
+
+
+def _part(x: Tensor, setting: Setting, units: OrderedUnits, table: Units, prompts: Tensor) -> walk.Walk:
+    """Return the call of the kernel for some of the inputs."""
+    x = native.ready(x)
+    if not (x.is_contiguous() or x.t().is_contiguous()):
+        x = x.contiguous()
+    features, points = _features(x, setting.basis)
+    prompts = native.ready(prompts)[..., 0]
+    if prompts.stride(1) != 1:
+        prompts = prompts.contiguous()
+    one = torch.zeros(1, dtype=torch.int32)
+    taps = Taps(torch.tensor([0, 1], dtype=torch.int32), one, one, 0)
+    return walk.Walk(points, features, taps, prompts, table, *cut(*prompts.shape, x.shape[0], 1, x.element_size()))
+
+
+def _features(x: Tensor, basis: Basis) -> tuple[Features, Lanes]:
+    if not isinstance(basis, BSpline):
+        given = basis.planes(x)
+        plane = given[0]
+        return Features(-1, given=given), _lanes(plane)
+    local = basis.local
+    knots = (1 - local.start / local.spacing, 1 / local.spacing)
+    pieces, slopes = (local.kernel(x, derivative).pieces for derivative in (0, 1))
+    return Features(local.order, knots, pieces, slopes, torch.sigmoid(x)), _lanes(x)
+
+
+def cut(outputs: int, edges: int, lanes: int, taps: int, size: int) -> tuple[int, int, int]:
+    """Return the threads, the outputs of a group and the edges of a chunk, given the edges of an output."""
+    threads = max(1, min(torch.get_num_threads(), outputs * edges * lanes // WORK_A_THREAD))
+    blocks = max(1, -(-lanes // (walk.LANE_BYTES // size)))
+    group = max(LEAST_GROUP, -(-outputs // -(-threads // blocks)))
+    allowed = min(max(outputs * edges * size // 4, LEAST_CHUNK_BYTES), MOST_CHUNK_BYTES)
+    chunk = allowed // (outputs * (2 * size + 2) * taps) or 1
+    return threads, min(group, MOST_GROUP), min(chunk * taps, edges) or 1
