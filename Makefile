@@ -35,9 +35,11 @@ gpu: install ## All that needs a GPU: its tests, the engine's and the loop's spe
 	-$(SNAKEMAKE) --configfile workflow/config/paper.yaml --keep-going
 	$(BIN)/python -m kanbench collect --plan results/paper/plan.json --output results/reference
 
-tuning: install ## Choose what E11 and E12 leave open, on validation and on seeds of its own (workflow/config/tuning.csv)
-	$(SNAKEMAKE) --configfile workflow/config/tuning.yaml --until collect
-	$(BIN)/python -m kanbench choose --output workflow/config/tuning.csv
+tuning: install ## Choose learning rates, what E12 leaves open, and references, on validation and on seeds of its own
+	for round in 1 2 3 4 5; do \
+	  $(SNAKEMAKE) --configfile workflow/config/tuning.yaml --until collect && \
+	  $(BIN)/python -m kanbench choose --output workflow/config/tuning.csv || exit 1; \
+	done
 
 render: install ## Render the published record set again; needs no GPU
 	$(SNAKEMAKE) --config records=results/reference

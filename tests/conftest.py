@@ -18,6 +18,7 @@ SUITE = ("Snakefile", "workflow", "baselines", "metakan", "paper_figures", "envi
 
 TINY = {
     "study": "tiny",
+    "published": False,
     "configuration": "controlled",
     "seeds": [0],
     "experiments": {

@@ -70,11 +70,9 @@ def test_tuning_has_seeds_of_its_own(study):
 
 def test_the_studies_have_what_was_chosen():
     table = pd.read_csv(paths.root() / "workflow/config/tuning.csv")
-    found = table[table["chosen"]].set_index("experiment")["settings"]
+    found = table[table["chosen"] & table["method"].isna()].set_index("experiment")["settings"]
     symbolic = analyses.discover()["symbolic"]
     assert found["E12"] == f"penalty {symbolic['penalty']:g}, weight_simple {symbolic['weight_simple']:g}"
-    laptop = next(study for study in STUDIES if study.name == "laptop").content["experiments"]["E11"]["training"]
-    assert found["E11"] == f"learning_rate {laptop['groups']['meta_learners']['learning_rate']:g}"
     planned = {study.name: plan.expand(study) for study in STUDIES}
     tried = {
         choice.canonical(run.spec["analyses"]) for run in planned["tuning"].runs.values() if "analyses" in run.spec

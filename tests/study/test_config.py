@@ -89,7 +89,7 @@ def test_an_absent_study_is_refused(tmp_path):
 def test_snakemake_overrides_lie_over_the_default_study():
     study = config.from_snakemake({"only": "E1"}, [])
     assert study.label == config.DEFAULT_STUDY
-    assert list(study.experiments) == ["E1"]
+    assert list(study.experiments) == ["E1", "E1quarter"]
 
 
 GROUPS = {"prompts": {"learning_rate": 0.01}, "meta_learners": {"learning_rate": 0.001, "schedule": "alternating"}}

@@ -31,6 +31,8 @@ ARCHITECTURE = "fully_connected"
 """Architecture of a baseline, and of an experiment's `all`, that names none."""
 ALL = "all"
 """What an experiment calls the methods of its architecture."""
+DENSE_REFERENCE = "dense_reference"
+"""Role of a dense KAN that generated ones are compared with; of all of them the strongest decides."""
 REST = "other"
 """Parameter group of the parameters that a baseline puts into none of its own."""
 
@@ -46,6 +48,7 @@ class Method:
         axes: Standard sweep axes that mean something to it, those of its variant where that declares its own.
         skip: Reason by family, for the families that it cannot run.
         limits: Those of the baseline, then those of its variant.
+        role: What comparisons take it for, such as `DENSE_REFERENCE`; empty where its description names none.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Method:
     axes: tuple[str, ...]
     skip: Mapping[str, str]
     limits: tuple[Mapping[str, Any], ...] = ()
+    role: str = ""
 
     def skip_reason(self, family: str) -> str | None:
         """Return why this method does not run on a family of tasks, or None where it does."""
@@ -88,6 +92,7 @@ class Baseline:
     groups: tuple[str, ...] = ()
     limits: tuple[Mapping[str, Any], ...] = ()
     plain: bool = False
+    role: str = ""
     implied: frozenset[str] = frozenset()
     waivers: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,7 +107,7 @@ class Baseline:
         skip = {family: entry["skip"] for family, entry in self.tasks.items() if "skip" in entry}
         common = {"baseline": self, "cite": self.cite, "skip": skip}
         whole = {"variant": None, "label": self.label, "settings": self.settings}
-        plain = Method(self.name, axes=self.axes, limits=self.limits, **whole, **common)
+        plain = Method(self.name, axes=self.axes, limits=self.limits, role=self.role, **whole, **common)
         return ({self.name: plain} if self.plain or not self.variants else {}) | {
             (name := f"{self.name}-{variant}"): Method(
                 name,
@@ -111,6 +116,7 @@ class Baseline:
                 settings={**self.settings, **entry["settings"]},
                 axes=tuple(entry.get("axes", self.axes)),
                 limits=(*self.limits, *entry.get("limits", ())),
+                role=entry.get("role", self.role),
                 **common,
             )
             for variant, entry in self.variants.items()
@@ -256,6 +262,7 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         groups=tuple(content.get("groups", ())),
         limits=tuple(content.get("limits", ())),
         plain=content.get("plain", False),
+        role=content.get("role", ""),
         waivers=content.get("waivers", {}),
         implied=frozenset(n for n, entry in settings.items() if isinstance(entry, dict) and entry.get("implied")),
     )

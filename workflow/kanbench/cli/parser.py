@@ -35,6 +35,7 @@ def _verb(verbs, name: str, action, text: str) -> argparse.ArgumentParser:
 def _config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--configfile", type=Path, help="study to read (default: workflow/config/laptop.yaml)")
     verb.add_argument("--only", help="experiments to keep, such as E1,E5")
+    verb.add_argument("--look", type=int, help="look to plan (default: the last that was begun, else the first)")
 
 
 def _inspect(verbs) -> None:
@@ -117,9 +118,12 @@ def _render(verbs) -> None:
 
 
 def _exchange(verbs) -> None:
-    verb = _verb(verbs, "choose", records.choose, "Choose settings from the study `tuning`, by validation scores.")
+    text = "Choose rates, settings and references from the study `tuning`, by validation scores; plan its next round."
+    verb = _verb(verbs, "choose", records.choose, text)
     verb.add_argument("--records", type=Path, default=Path("results/tuning"), help="records of that study")
+    verb.add_argument("--configfile", type=Path, help="that study (default: workflow/config/tuning.yaml)")
     verb.add_argument("--output", required=True, type=Path, help="the table (.csv) of what was tried and chosen")
+    verb.add_argument("--references", type=Path, help="that of the dense KANs (default: references.csv beside it)")
     verb = _verb(verbs, "pack", records.pack, "Put the records of a study into one small archive.")
     verb.add_argument("study", type=Path, help="results/<study>")
     verb.add_argument("--output", type=Path, help="the archive (default: <study>.tar.gz)")

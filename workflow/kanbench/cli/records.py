@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from kanbench.base import paths
 from kanbench.base.errors import Finding, InvalidInput
 from kanbench.records import collect as collecting
+
+TUNING = "workflow/config/tuning.yaml"
 
 
 def collect(options: Namespace) -> None:
@@ -20,18 +23,21 @@ def collect(options: Namespace) -> None:
 
 
 def choose(options: Namespace) -> None:
-    """`choose`: settings that the studies leave open, by validation scores."""
-    from kanbench.base import atomic, spreadsheet
+    """`choose`: learning rates, settings and references, by validation scores; then the trials of the next round."""
     from kanbench.records import frame
-    from kanbench.study import choice
+    from kanbench.study import choosing, config
 
+    study = config.load(options.configfile or paths.root() / TUNING)
+    folder = options.records if options.records.is_dir() else options.records.parent
     try:
-        table = choice.choose(frame.read_records(options.records))
+        done = choosing.choose(frame.read_records(options.records), study.content["experiments"], folder)
     except ValueError as error:
         step = "run `make tuning`, which trains that study"
-        raise InvalidInput([Finding(str(options.records), "", str(error), "records of tuning.yaml", step)]) from error
-    atomic.write_text(options.output, spreadsheet.to_csv(table))
-    print(table.to_string(index=False))
+        raise InvalidInput([Finding(str(options.records), "", str(error), f"records of {TUNING}", step)]) from error
+    references = options.references or options.output.with_name("references.csv")
+    done.write(options.output, references)
+    print(done.text)
+    print(f"written: {options.output}, {references}")
 
 
 def pack(options: Namespace) -> None:

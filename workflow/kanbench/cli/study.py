@@ -67,7 +67,8 @@ def _studies() -> list[tuple]:
 
 
 def _planned(options: Namespace) -> planning.Plan:
-    overrides = {"only": options.only} if options.only else {}
+    given = {"only": options.only, "look": options.look}
+    overrides = {name: value for name, value in given.items() if value}
     planned = planning.expand(config.load(options.configfile, overrides))
     discovery.warn(planned.refused)
     return planned
@@ -86,6 +87,12 @@ def plan(options: Namespace) -> None:
         print(
             f"{len(chosen)} of {len(planned.runs)} runs of '{planned.study.name}', records below {planned.folder}/runs/"
         )
+        _print_looks(planned)
+
+
+def _print_looks(planned: planning.Plan) -> None:
+    for line in planned.looks.lines(planned.study.experiments):
+        print(line)
 
 
 def _cost(planned: planning.Plan, runs: dict, given: Path | None) -> str:
@@ -125,6 +132,7 @@ def status(options: Namespace) -> None:
     for experiment, counts in table.items():
         print(f"{experiment:6}" + "".join(f"{counts[column]:>15}" for column in columns))
     print(progress.line(progress.progress(content, folder)))
+    _print_looks(planned)
 
 
 def _watch(content: dict, folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,6 @@ class Question:
 
 WAYS = ("isolated", "in_context")
 QUESTIONS = (
-    Question("E11", ("training.groups.meta_learners.learning_rate",), ("metrics.selected.validation.accuracy",)),
     Question(
         "E12",
         ("analyses.symbolic.penalty", "analyses.symbolic.weight_simple"),
@@ -59,18 +58,23 @@ def choose(records: Sequence[Mapping[str, Any]], questions: Iterable[Question] =
     for question in questions:
         runs = [record for record in records if question.experiment in record["experiments"]]
         seeds = {record["spec"]["seed"] for record in runs}
-        if not runs or min(seeds) < FIRST_SEED:
-            found = f"the seeds {', '.join(map(str, sorted(seeds)))}" if runs else "no records"
-            raise ValueError(f"{question.experiment}: {found}, expected runs of seeds from {FIRST_SEED} on")
+        own_seeds(question.experiment, seeds)
         rows += _candidates(question, runs)
     return pd.DataFrame(rows)
+
+
+def own_seeds(experiment: str, seeds: Collection[int]) -> None:
+    """Raise ValueError where there are no seeds, or one that studies report."""
+    if not seeds or min(seeds) < FIRST_SEED:
+        found = f"the seeds {', '.join(map(str, sorted(seeds)))}" if seeds else "no records"
+        raise ValueError(f"{experiment}: {found}, expected runs of seeds from {FIRST_SEED} on")
 
 
 def _candidates(question: Question, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     table = pd.DataFrame(
         {
             "candidate": [canonical({knob: _at(run["spec"], knob) for knob in question.knobs}) for run in runs],
-            "unit": [_unit(run["spec"], question.knobs) for run in runs],
+            "unit": [without(run["spec"], question.knobs) for run in runs],
             "score": [_mean(run, question.scores, 0.0) for run in runs],
             "complexity": [_mean(run, question.complexity, math.nan) for run in runs],
         }
@@ -85,6 +89,8 @@ def _candidates(question: Question, runs: Sequence[Mapping[str, Any]]) -> list[d
     return [
         {
             "experiment": question.experiment,
+            "family": runs[0].get("family", ""),
+            "method": "",
             **{"settings": ", ".join(f"{key.rpartition('.')[2]} {value:g}" for key, value in json.loads(name).items())},
             "runs": len(scores),
             "validation_score": round(means[name], 4),
@@ -92,6 +98,7 @@ def _candidates(question: Question, runs: Sequence[Mapping[str, Any]]) -> list[d
             "standard_error": round(error[name], 4),
             "operations": round(simple[name], 2),
             "chosen": name == chosen,
+            "provenance": f"validation, seeds {', '.join(map(str, sorted({run['spec']['seed'] for run in runs})))}",
         }
         for name in means.index
     ]
@@ -110,7 +117,7 @@ def _mean(run: Mapping[str, Any], places: Sequence[str], missing: float) -> floa
     return sum(known) / len(known) if known else missing
 
 
-def _unit(spec: Mapping[str, Any], knobs: Sequence[str]) -> str:
+def without(spec: Mapping[str, Any], knobs: Sequence[str]) -> str:
     """Return what candidates are compared on: the spec without the knobs."""
     rest = json.loads(canonical(spec))
     for knob in knobs:

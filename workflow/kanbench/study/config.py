@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from kanbench.base import paths, schema
+from kanbench.base.budget import quarter, whole
 from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.baselines.discovery import REST
+from kanbench.study import looks, quarters
 
 DEFAULT_STUDY = "workflow/config/laptop.yaml"
 TRAINING_DEFAULTS: dict[str, Any] = {
@@ -42,10 +44,10 @@ class Study:
 
     @property
     def experiments(self) -> Mapping[str, Any]:
-        """The experiments to plan, by id: all, or those that `only` names."""
+        """The experiments to plan, by id: all, or those that `only` names, with their quarters."""
         chosen = selected(self.content.get("only"))
         everything = self.content["experiments"]
-        return {key: value for key, value in everything.items() if not chosen or key in chosen}
+        return {key: value for key, value in everything.items() if not chosen or {key, whole(key)} & {*chosen}}
 
     @property
     def folder(self) -> str:
@@ -92,15 +94,19 @@ def from_content(content: Mapping[str, Any], label: str) -> Study:
     content = copy.deepcopy(dict(content))
     problems = schema.findings(content, "config", label)
     problems += _name_findings(content, label)
+    if not problems:
+        problems = [*quarters.findings(content["experiments"], label), *looks.findings(content, label)]
     if problems:
         raise InvalidInput(problems)
-    return Study(label, content)
+    return Study(label, {**content, "experiments": quarters.added(content["experiments"])})
 
 
 def _name_findings(content: Mapping[str, Any], label: str) -> list[Finding]:
     """Return which experiments of `only`, and which record set, do not exist; parts of a wrong type are passed over."""
     only, records, experiments = (content.get(key) for key in ("only", "records", "experiments"))
     known = list(experiments) if isinstance(experiments, Mapping) else []
+    described = {key: experiments[key] for key in known if isinstance(experiments[key], Mapping)}
+    known += [quarter(key) for key, experiment in described.items() if experiment.get("quarter")]
     listed = isinstance(only, list) and all(isinstance(name, str) for name in only)
     names = selected(only) if isinstance(only, str) or listed else []
     problems = [
@@ -136,7 +142,7 @@ def trainings(
 ) -> tuple[list[dict[str, Any]], list[Finding]]:
     """Merge training settings, later parts winning, and return one complete mapping for every combination of lists.
 
-    `groups` are merged group by group. What a schema cannot say is checked here.
+    `groups` are merged group by group. What a schema cannot say is checked here. A learning rate may be a name.
 
     Returns:
         The complete settings, in the order of the lists, and the findings about them.

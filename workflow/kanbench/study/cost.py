@@ -97,10 +97,7 @@ def size(spec: Mapping[str, Any]) -> Size:
     task, training = spec["task"]["settings"], spec["training"]
     inputs, outputs, image = features(info, task)
     train, evaluated = _samples(info, task)
-    batch = task.get("batch_size", training["batch_size"]) or train
-    batch = min(batch, train) if train else batch or 100
-    epoch = math.ceil(train / batch) if train else 1
-    steps = training["steps"] if "steps" in training else training["epochs"] * epoch
+    batch = _batch(task, training, train)
     numbers = settings["grid_size"] + settings.get("spline_order", 0) + 1 if "grid_size" in settings else 1
     dimension = task.get("dimension", 0)
     sampled = task.get("laplacian") == "sampled"
@@ -114,9 +111,23 @@ def size(spec: Mapping[str, Any]) -> Size:
         evaluated=evaluated,
         directions=task["sampled_dimensions"] if sampled else dimension,
         checked=dimension,
-        steps=PROFILED_STEPS if info.profile else steps,
+        steps=PROFILED_STEPS if info.profile else steps(info, task, training),
         calls=LBFGS_CALLS if training["optimiser"] == "lbfgs" else 1,
     )
+
+
+def steps(info: taskinfo.TaskInfo, task: Mapping[str, Any], training: Mapping[str, Any]) -> int:
+    """Return the training steps of a run, whether its budget counts steps or epochs."""
+    if "steps" in training:
+        return training["steps"]
+    train, _ = _samples(info, task)
+    return training["epochs"] * (math.ceil(train / _batch(task, training, train)) if train else 1)
+
+
+def _batch(task: Mapping[str, Any], training: Mapping[str, Any], train: int) -> int:
+    """Return the samples of a step, given those of the training split (0 where they are drawn afresh)."""
+    batch = task.get("batch_size", training["batch_size"]) or train
+    return min(batch, train) if train else batch or 100
 
 
 def features(info: taskinfo.TaskInfo, task: Mapping[str, Any]) -> tuple[int, int, tuple[int, int]]:

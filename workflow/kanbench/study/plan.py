@@ -18,7 +18,7 @@ from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.base.spec import canonical, run_name
 from kanbench.base.spec import digest as spec_digest
 from kanbench.baselines import discovery
-from kanbench.study import config, together, tuning
+from kanbench.study import config, looks, rates, search, sources, together, tuning
 from kanbench.tasks import taskinfo
 from kanbench.training import analyses
 from kanbench.training import code as code_files
@@ -49,6 +49,7 @@ class Plan:
     runs: dict[str, Run]
     methods: Mapping[str, discovery.Method]
     tasks: Mapping[str, taskinfo.TaskInfo]
+    looks: looks.Looks
     refused: list[discovery.Refused] = field(default_factory=list)
     leading: bool = True
 
@@ -144,6 +145,7 @@ class Plan:
         path = Path(self.folder) / "plan.json"
         if self.study.rendering_only:
             return path.as_posix()
+        self.looks.write()
         content = {
             "study": self.study.name,
             "protocol": PROTOCOL,
@@ -191,7 +193,10 @@ class _Expansion:
         found, self.refused = discovery.survey()
         self.methods = {m.name: m for b in found.values() for m in b.methods.values()}
         self.groups = sorted({discovery.REST, *(g for m in self.methods.values() for g in m.baseline.groups)})
-        self.problems: list[Finding] = []
+        self.looks = looks.Looks(study.content, study.label, Path(study.folder))
+        self.rounds = search.Rounds(Path(study.folder))
+        profiled = {name for name, info in self.tasks.items() if info.profile}
+        self.problems: list[Finding] = [*self.looks.problems, *rates.typed(study.content, study.label, profiled)]
         self.runs: dict[str, Run] = {}
 
     def plan(self) -> Plan:
@@ -200,7 +205,7 @@ class _Expansion:
                 self._add(key, self.study.content["experiments"][key], spec, label)
         if self.problems:
             raise InvalidInput(dict.fromkeys(self.problems))
-        return Plan(self.study, self.runs, self.methods, self.tasks, self.refused)
+        return Plan(self.study, self.runs, self.methods, self.tasks, self.looks, self.refused)
 
     def _in_order(self) -> list[str]:
         """Return the experiments to plan, those whose runs start from others after them; add those that `only` left."""
@@ -211,7 +216,7 @@ class _Expansion:
                 chain = " -> ".join([*users, key])
                 self._problem(f"experiments.{key}", chain, "sources without a circle", "start from another experiment")
             elif key not in ordered:
-                for source in _sources(everything[key]):
+                for source in sources.of_experiment(everything[key]):
                     if source in everything:
                         visit(source, (*users, key))
                     else:
@@ -238,7 +243,7 @@ class _Expansion:
             "dtype": experiment.get("dtype", top.get("dtype", "float32")),
             "device": experiment.get("device", top.get("device", "cpu")),
         }
-        seeds = experiment.get("seeds", top["seeds"])
+        seeds = self.looks.seeds(key)
         if "keep" in experiment:
             shared["keep"] = experiment["keep"]
         tasks = list(self._tasks(experiment["tasks"], where))
@@ -246,7 +251,7 @@ class _Expansion:
         analysed = self._analyses(experiment, where)
         for (task, task_settings), each, further in itertools.product(tasks, methods, analysed):
             method, overrides, training, source = each
-            for trial, chosen, knobs in tuning.trials(method, overrides, experiment.get("trials")):
+            for trial, chosen, knobs in self._drawn(key, task, task_settings, each):
                 try:
                     settings = discovery.resolve(method, task.family, chosen)
                 except InvalidInput as error:
@@ -270,6 +275,13 @@ class _Expansion:
                     for start in self._starts(spec, source):
                         yield {**spec, **start}, method.label
 
+    def _drawn(self, key: str, task: taskinfo.TaskInfo, settings: Mapping[str, Any], each: tuple) -> Iterator[tuple]:
+        """Yield what `tuning.drawn` says of a method on a task; a rate that nobody has chosen is a problem."""
+        try:
+            yield from tuning.drawn(self.study, key, (task, settings), each, self.rounds)
+        except InvalidInput as error:
+            self.problems += error.findings
+
     def _analyses(self, experiment: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         """Return what the specs of an experiment say of analyses, one entry a combination of their settings."""
         if "analyses" not in experiment:
@@ -287,7 +299,7 @@ class _Expansion:
         origins = [None]
         if "experiment" in source:
             runs = (run.spec for run in self.runs.values() if source["experiment"] in run.experiments)
-            origins = [other for other in runs if _supplies(other, spec, source.get("method"))]
+            origins = [other for other in runs if sources.supplies(other, spec, source.get("method"))]
         if not origins and "method" in source:
             found = f"no run of {source['method']} on {spec['task']['name']} with the settings of a run that needs it"
             step = "list that method, task and settings there"
@@ -365,26 +377,6 @@ class _Expansion:
 
     def _problem(self, key: str, found: str, expected: str, step: str) -> None:
         self.problems.append(Finding(self.study.label, key, found, expected, step))
-
-
-def _supplies(other: Mapping[str, Any], spec: Mapping[str, Any], method: str | None) -> bool:
-    """Tell whether a run learns what another starts from: one of its baseline and seed, on any task.
-
-    With `method`, a run of that method on the same task and seed that agrees in every setting that both methods have.
-    """
-    if other["seed"] != spec["seed"]:
-        return False
-    if method is None:
-        return other["method"]["baseline"] == spec["method"]["baseline"]
-    theirs, ours = other["method"]["settings"], spec["method"]["settings"]
-    same = all(theirs[name] == ours[name] for name in theirs.keys() & ours.keys())
-    return method == other["method"]["name"] and other["task"] == spec["task"] and same
-
-
-def _sources(experiment: Mapping[str, Any]) -> list[str]:
-    """Return the experiments whose runs those of an experiment start from."""
-    entries = [experiment, *(entry for entry in experiment["methods"] if isinstance(entry, Mapping))]
-    return [entry["source"]["experiment"] for entry in entries if "experiment" in entry.get("source", {})]
 
 
 def _located(error: InvalidInput, file: str, key: str) -> list[Finding]:

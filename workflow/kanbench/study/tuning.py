@@ -1,4 +1,7 @@
-"""Random search with the same number of trials for every method, from the search space that it declares."""
+"""What a study leaves open about a method: learning rates by name, or settings that a random search draws.
+
+The random search (`trials`) makes the same number of trials for every method, from the search space that it declares.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,45 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kanbench.base.errors import InvalidInput
 from kanbench.baselines.description import TRAINING_KNOBS
 from kanbench.baselines.discovery import Method
+from kanbench.study import cost, rates, search
+from kanbench.study.config import Study
+from kanbench.tasks.taskinfo import TaskInfo
 
 DIGITS = 4
 """Significant digits of a drawn number: enough for a search, and short in a name or a table."""
+
+
+def drawn(
+    study: Study, key: str, task: tuple[TaskInfo, Mapping[str, Any]], method: tuple, rounds: search.Rounds
+) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """Yield what each run of a method adds to a spec, its settings, and its training settings by knob.
+
+    Args:
+        key: The experiment.
+        task: A task and its settings.
+        method: The method, its settings and its training settings.
+        rounds: The trials of learning rates that were added to the first ones.
+
+    Raises:
+        InvalidInput: the study asks for a rate that nobody has chosen.
+    """
+    (info, _), (which, overrides, training, *_) = task, method
+    experiment, rate = study.content["experiments"][key], training[rates.RATE]
+    if rate == rates.SEARCHED:
+        names = search.knobs(which.baseline.groups, training["optimiser"])
+        made = rounds.of(key, info.family, which.name)
+        yield from (({}, overrides, found) for found in search.trials(names, experiment["search"], made))
+    elif rate == rates.TUNED:
+        choices, steps = rates.load(), cost.steps(*task, training)
+        found = choices.find(rates.source(key, experiment), info.family, which.name, steps)
+        if found is None and not which.skip_reason(info.family):
+            raise InvalidInput([rates.missing(study.label, key, experiment, info.family, which.name, choices)])
+        yield {}, overrides, rates.beside(found or rates.UNUSED, training)
+    else:
+        yield from trials(which, overrides, experiment.get("trials"))
 
 
 def trials(
