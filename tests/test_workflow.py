@@ -181,6 +181,30 @@ def test_a_seed_that_is_added_trains_without_those_that_are_there(run, study, ti
     assert sorted(map(str, together.values())) == ["2", "2", "2", "2", "None", "None"]
 
 
+def test_the_second_look_trains_further_seeds_of_what_is_undecided(run, study, tiny):
+    first = tiny["experiments"]["E1"] | {"methods": ["affine"]}
+    tiny |= {"looks": [1, 2], "experiments": {"E1": first, "E2": first | {"methods": ["mlp"]}}}
+    (study / "tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+
+    def train(*look) -> dict[str, int]:
+        done = run(snakemake("--until", "collect", *look), study)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {file.stem: file.stat().st_mtime_ns for file in (study / "results/tiny/runs").rglob("*.json")}
+
+    before = train()
+    verdicts = [("one", "holds", "E1"), ("two", "undecided", "E2")]
+    claims = [{"id": i, "verdict": v, "experiments": [e], "unit": "seeds"} for i, v, e in verdicts]
+    content = json.dumps({"records_sha256": "of the first look", "claims": claims})
+    (study / "results/tiny/claims.json").write_text(content)
+    after = train("--config", "look=2")
+    assert len(before) == 2
+    assert {name: time for name, time in after.items() if name in before} == before, "earlier seeds stay as they are"
+    (added,) = after.keys() - before.keys()
+    assert "seed1" in added
+    assert json.loads((study / "results/tiny/looks.json").read_text())["2"]["experiments"] == {"E2": ["two"]}
+    assert planned(dry(run, study, "--until", "collect"), "train") == 0, "without a look, the last that was begun"
+
+
 def test_a_record_set_renders_without_torch_and_without_training(run, study):
     for recipe in (study / "paper_figures").glob("*.py"):  # the others are drawn in tests of their own
         if recipe.stem not in ("summary", "learning_curves", "step_time", "answer_limits"):
