@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from .. import native
 from ..bases import Basis
@@ -110,9 +111,22 @@ def _differentiable(form: Form, inputs: tuple[Tensor, ...], gradient: Tensor, ne
     They are taken at views: an input may depend on another, as a layer's input does on what all layers share, and its
     part of that gradient is not this layer's to give.
     """
+    if peek_interpreter_stack() is not None:  # in a transform of `torch.func`, whose levels autograd does not know
+        return _pulled_in_transform(form, inputs, gradient, needed)
     with torch.enable_grad():
         inputs = tuple(tensor.view_as(tensor) for tensor in inputs)
         y = form.plain(*inputs)
         wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
         found = iter(torch.autograd.grad(y, wanted, gradient, create_graph=True, allow_unused=True))
+    return tuple(next(found) if need else None for need in needed)
+
+
+def _pulled_in_transform(form: Form, inputs: tuple[Tensor, ...], gradient: Tensor, needed: tuple[bool, ...]):
+    def plain(*asked: Tensor) -> Tensor:
+        own = iter(asked)
+        return form.plain(*(next(own) if need else tensor for tensor, need in zip(inputs, needed, strict=True)))
+
+    asked = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
+    _, pull = torch.func.vjp(plain, *asked)
+    found = iter(pull(gradient))
     return tuple(next(found) if need else None for need in needed)
