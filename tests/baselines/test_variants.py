@@ -98,7 +98,7 @@ def test_a_bad_description_does_not_block_studies_without_it(beside, tiny, capsy
     assert len(planned.runs) == 2
     discovery.warn(planned.refused)
     warned = capsys.readouterr().err
-    assert "warning: the baseline 'broken' is left out" in warned
+    assert "warning: 'broken' is left out" in warned
     assert "broken/baseline.yaml: colour" in warned
 
 

@@ -105,6 +105,17 @@ def test_a_missing_choice_is_refused(table, published):
     assert {(f.key, f.found) for f in refused(published)} == {("experiments.E1.rates", "no rates of 'E3'")}
 
 
+def test_what_all_stands_for_is_left_out_without_a_choice(table, published):
+    published["experiments"]["E1"]["methods"] = ["all"]
+    found = plan.expand(config.from_content(published, "tiny.yaml"))
+    assert {run.spec["method"]["name"] for run in found.runs.values()} == {"mlp", "affine", "metakan-relu"}
+    left_out = {each.name: each.findings[0].found for each in found.refused}
+    assert left_out["tiled_kan"] == "no tuned learning rate of tiled_kan for E1, function fitting"
+    assert not {"mlp", "affine", "metakan-relu"} & left_out.keys()
+    published["experiments"]["E1"]["methods"] += ["tiled_kan"]
+    assert refused(published)
+
+
 def test_what_all_had_before_tuning_serves_those_without_a_choice(table, published):
     table.write_text(HEAD + ROWS + "E1,function_fitting,9,*,learning_rate 0.9,True\n")
     published["experiments"]["E1"]["methods"] += ["tiled_kan"]

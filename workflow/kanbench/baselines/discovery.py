@@ -177,7 +177,7 @@ def discover(folder: Path | None = None) -> dict[str, Baseline]:
 def warn(refused: Iterable[Refused]) -> None:
     """Say on standard error which baselines are left out, and why: nothing that was asked for needs them."""
     for each in refused:
-        print(f"warning: the baseline '{each.name}' is left out:", file=sys.stderr)
+        print(f"warning: '{each.name}' is left out:", file=sys.stderr)
         for finding in each.findings:
             print(f"  {finding}", file=sys.stderr)
 

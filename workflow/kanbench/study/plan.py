@@ -197,6 +197,7 @@ class _Expansion:
         self.rounds = search.Rounds(Path(study.folder))
         profiled = {name for name, info in self.tasks.items() if info.profile}
         self.problems: list[Finding] = [*self.looks.problems, *rates.typed(study.content, study.label, profiled)]
+        self.untuned: dict[tuple[str, str], discovery.Refused] = {}
         self.runs: dict[str, Run] = {}
 
     def plan(self) -> Plan:
@@ -205,7 +206,8 @@ class _Expansion:
                 self._add(key, self.study.content["experiments"][key], spec, label)
         if self.problems:
             raise InvalidInput(dict.fromkeys(self.problems))
-        return Plan(self.study, self.runs, self.methods, self.tasks, self.looks, self.refused)
+        left_out = [*self.refused, *self.untuned.values()]
+        return Plan(self.study, self.runs, self.methods, self.tasks, self.looks, left_out)
 
     def _in_order(self) -> list[str]:
         """Return the experiments to plan, those whose runs start from others after them; add those that `only` left."""
@@ -276,11 +278,20 @@ class _Expansion:
                         yield {**spec, **start}, method.label
 
     def _drawn(self, key: str, task: taskinfo.TaskInfo, settings: Mapping[str, Any], each: tuple) -> Iterator[tuple]:
-        """Yield what `tuning.drawn` says of a method on a task; a rate that nobody has chosen is a problem."""
+        """Yield what `tuning.drawn` says of a method on a task; a rate that nobody has chosen is a problem.
+
+        What the experiment does not name, but has as one of `all`, is left out instead, with a warning.
+        """
         try:
             yield from tuning.drawn(self.study, key, (task, settings), each, self.rounds)
         except InvalidInput as error:
-            self.problems += error.findings
+            method, entries = each[0], self.study.content["experiments"][key]["methods"]
+            named = {entry if isinstance(entry, str) else entry["name"] for entry in entries}
+            if "all" in named and not {method.name, method.baseline.name} & named:
+                architecture = method.baseline.architecture
+                self.untuned[key, method.name] = discovery.Refused(method.name, architecture, tuple(error.findings))
+            else:
+                self.problems += error.findings
 
     def _analyses(self, experiment: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         """Return what the specs of an experiment say of analyses, one entry a combination of their settings."""

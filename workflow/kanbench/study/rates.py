@@ -132,7 +132,7 @@ def missing(label: str, key: str, experiment: Mapping[str, Any], family: str, me
     if name not in choices.experiments:
         expected = nearest(name, choices.experiments)
         return Finding(label, f"experiments.{key}.rates", f"no rates of '{name}'", expected, "name where they are from")
-    step = f"add it to {name} in workflow/config/tuning.yaml and run `make tuning`"
+    step = f"run `make tuning`, with the method in {name} of workflow/config/tuning.yaml"
     step += ", or type its rate in a study with `published: false`"
     found = f"no tuned learning rate of {method} for {name}, {family.replace('_', ' ')}"
     return Finding(label, f"experiments.{key}.methods", found, f"a choice in {choices.label}", step)
