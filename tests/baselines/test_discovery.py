@@ -10,7 +10,7 @@ import yaml
 
 from kanbench.base import paths
 from kanbench.base.errors import InvalidInput
-from kanbench.baselines import discovery
+from kanbench.baselines import depends, discovery
 
 GOOD = {
     "label": "Good",
@@ -295,11 +295,11 @@ def test_one_meta_learner_a_layer_can_be_asked_for():
 
 def test_code_files_are_the_folder_and_the_python_files_of_the_sources():
     found = discovery.discover()
-    names = [paths.relative(path) for path in discovery.code_files(found["metakan"])]
+    names = [paths.relative(path) for path in depends.code_files(found["metakan"])]
     assert names == sorted(names)
     assert {"baselines/metakan/baseline.yaml", "baselines/metakan/model.py", "metakan/__init__.py"} <= set(names)
     assert not any("__pycache__" in name or name.endswith(".pyc") for name in names)
-    mlp = [paths.relative(path) for path in discovery.code_files(found["mlp"])]
+    mlp = [paths.relative(path) for path in depends.code_files(found["mlp"])]
     assert mlp == ["baselines/mlp/baseline.yaml", "baselines/mlp/model.py"]
 
 

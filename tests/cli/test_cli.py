@@ -95,7 +95,7 @@ def study(tiny, tmp_path, monkeypatch):
     file.write_text(json.dumps(tiny))
     planned = plan.expand(config.from_content(tiny, "tiny.yaml"))
     monkeypatch.chdir(tmp_path)
-    planned.write()
+    planned.due.write_plan()
     monkeypatch.setattr(study_verbs, "paths", SimpleNamespace(root=lambda: tmp_path))
     return tmp_path / planned.folder, file, {run.name: run.spec for run in planned.runs.values()}
 
@@ -141,6 +141,6 @@ def test_several_specs_are_refused_where_they_cannot_be_one_job(capsys, study, t
 
 def test_collecting_without_a_plan_says_what_writes_one(capsys, tmp_path):
     assert main(["collect", "--plan", str(tmp_path / "plan.json")]) == 1
-    assert "snakemake -n" in capsys.readouterr().err
+    assert "plan --write" in capsys.readouterr().err
     assert main(["pack", str(tmp_path)]) == 1
     assert "no records below runs/" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kanbench.base.spec import run_name
+from kanbench.records.record import sealed
 
 FILE = Path(__file__).with_name("records.jsonl")
 INPUTS = {
@@ -285,9 +286,10 @@ def records() -> list[dict]:
 
 
 def write(file: Path = FILE) -> None:
-    """Write the set, one record a line."""
+    """Write the set, one sealed record a line."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in records()))
+    lines = map(sealed, records())
+    file.write_text("".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in lines))
 
 
 if __name__ == "__main__":

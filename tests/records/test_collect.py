@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import gzip
 import json
 import math
 
 import pytest
 
-from kanbench import PROTOCOL
 from kanbench.base.errors import InvalidInput
-from kanbench.records import collect, record
-
-
-@pytest.fixture
-def result(spec) -> dict:
-    """A complete record of a run, as training would leave it."""
-    blank = record.blank(spec, label="MLP", family="function_fitting", metric="rmse", goal="min")
-    split = {"rmse": 0.25, "mae": 0.2, "nrmse": 0.5}
-    evaluation = {"step": 4, "train": split, "validation": split, "test": split}
-    blank["metrics"] = {"last": evaluation, "selected": evaluation, "legacy_best_on_test": {"step": 2, "value": 0.2}}
-    blank["parameters"] = {"trainable": 9, "total": 9, "buffers": 0, "groups": {"other": 9}}
-    blank["selection"] = {"metric": "rmse", "goal": "min"}
-    blank["data"] = {"name": "feynman I.6.20a", "fingerprint": "0" * 64, "canonical": True}
-    blank["code"] = {"commit": None, "dirty": None, "digest": "0" * 64}
-    return blank
-
-
-@pytest.fixture
-def study(tmp_path, result):
-    """A study folder with a plan of two runs, one of which has a record."""
-    other = copy.deepcopy(result["spec"])
-    other["seed"] = 1
-    runs = {
-        result["run"]: {"spec": result["spec"], "label": "MLP", "experiments": ["E1"]},
-        "feynman/mlp/other": {"spec": other, "label": "MLP", "experiments": ["E1", "E2"]},
-    }
-    plan = {"study": "tiny", "protocol": 1, "experiments": {"E1": "", "E2": ""}, "runs": runs}
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    (folder / "plan.json").write_text(json.dumps(plan))
-    record.write(result, folder / "runs" / f"{result['run']}.json")
-    return folder
+from kanbench.base.spec import run_name
+from kanbench.cli.parser import main
+from kanbench.records import collect, frame, record
 
 
 def test_a_record_survives_its_file_and_nan_becomes_null(tmp_path, result):
@@ -67,8 +36,9 @@ def test_half_a_record_is_no_record(tmp_path):
 
 
 def test_absent_runs_are_named_and_kept_as_rows(study, result):
-    found = collect.gather(collect.read_plan(study / "plan.json"), study / "runs")
-    assert found.absent == ["feynman/mlp/other"]
+    plan = collect.read_plan(study / "plan.json")
+    found = collect.gather(plan, study / "runs")
+    assert found.absent == [name for name in plan["runs"] if name != result["run"]]
     assert [entry["status"] for entry in found.records] == ["ok", "absent"]
     assert found.records[1]["experiments"] == ["E1", "E2"]
     collect.write(found.records, study)
@@ -86,83 +56,113 @@ def test_equal_records_give_equal_bytes(study, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_records_of_another_protocol_are_set_aside(study, result):
-    result["spec"]["protocol"] = 99
-    record.write(result, study / "runs" / f"{result['run']}.json")
-    found = collect.gather(collect.read_plan(study / "plan.json"), study / "runs")
-    assert found.set_aside == [result["run"]]
-    assert [entry["status"] for entry in found.records] == ["absent", "absent"]
+def damage(kind: str, path, result) -> None:
+    """Do to the file of a record what a disk, a hand or another version of the suite may do."""
+    whole = path.read_text()
+    odd = {
+        "truncated": whole[: len(whole) // 2],
+        "emptied": "",
+        "a list": "[]",
+        "an empty object": "{}",
+        "another number": whole.replace('"rmse": 0.25', '"rmse": 0.2'),
+        "NaN": whole.replace('"rmse": 0.25', '"rmse": NaN', 1),
+        "a number too large": whole.replace('"rmse": 0.25', '"rmse": 1e999', 1),
+        "a key twice": whole.replace('"rmse": 0.25', '"rmse": 0.2, "rmse": 0.25', 1),
+        "deep": "[" * 100_000,
+        "NUL": whole.replace('"MLP"', '"\\u0000"'),
+    }
+    if kind in odd:
+        path.write_text(odd[kind])
+        return
+    if kind == "binary":
+        path.write_bytes(bytes(range(256)))
+        return
+    if kind == "a folder":
+        path.unlink()
+        path.mkdir()
+        return
+    changed = json.loads(whole)
+    if kind == "a wrong type":
+        changed["metrics"]["last"]["step"] = "four"
+    elif kind == "another spec":
+        changed["spec"]["seed"] = 7
+    elif kind == "another run":
+        changed["spec"]["seed"] = 7
+        changed["run"] = run_name(changed["spec"])
+    elif kind == "another protocol":
+        changed["spec"]["protocol"] = 99
+        changed["run"] = run_name(changed["spec"])
+    path.write_text(record.text(record.sealed(changed)))
 
 
-def test_pack_and_unpack_merge_without_loss(study, tmp_path, result):
-    assert collect.pack(study, tmp_path / "tiny.tar.gz") == 1
-    assert collect.unpack(tmp_path / "tiny.tar.gz", tmp_path / "there") == {"added": 1, "equal": 0}
-    assert collect.unpack(tmp_path / "tiny.tar.gz", tmp_path / "there") == {"added": 0, "equal": 1}
-    assert record.read(tmp_path / "there" / "runs" / f"{result['run']}.json") == record.finite(result)
+DAMAGES = (
+    *(
+        "truncated",
+        "emptied",
+        "a list",
+        "an empty object",
+        "another number",
+        "NaN",
+        "a number too large",
+        "a key twice",
+    ),
+    *("deep", "NUL", "binary", "a folder", "a wrong type", "another spec", "another run", "another protocol"),
+)
 
 
-def test_a_record_set_unpacks_too(study, tmp_path):
-    collect.write(collect.gather(collect.read_plan(study / "plan.json"), study / "runs").records, study)
-    assert collect.unpack(study / "records.jsonl.gz", tmp_path / "there") == {"added": 1, "equal": 0}
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_what_is_no_record_is_named_set_aside_and_planned_again(study, result, kind, capsys):
+    file = study / "runs" / f"{result['run']}.json"
+    damage(kind, file, result)
+    kept = file.read_bytes() if file.is_file() else b""
+    assert main(["collect", "--plan", str(study / "plan.json")]) == 1
+    said = capsys.readouterr()
+    assert result["run"] in said.err
+    assert "expected" in said.err
+    assert "0 of 2 planned runs collected" in said.out
+    assert not file.exists(), "the run is planned again"
+    (place,) = (study / "set_aside").rglob("*.json")
+    assert place.relative_to(study / "set_aside").as_posix().startswith(result["run"])
+    assert (place.read_bytes() if place.is_file() else b"") == kept, "nothing is lost"
+    assert "expected" in place.with_suffix(".reason.txt").read_text()
+    assert [line["status"] for line in frame.read_records(study)] == ["absent", "absent"]
 
 
-def test_unpack_refuses_another_result_for_the_same_spec(study, tmp_path, result):
-    collect.pack(study, tmp_path / "tiny.tar.gz")
-    result["metrics"]["last"] = dict(result["metrics"]["last"], test={"rmse": 9.0})
-    record.write(result, tmp_path / "there" / "runs" / f"{result['run']}.json")
-    with pytest.raises(InvalidInput, match=r"another result \(metrics\)"):
-        collect.unpack(tmp_path / "tiny.tar.gz", tmp_path / "there")
+@pytest.mark.parametrize("way", ["deleted", "truncated", "emptied"])
+def test_a_good_record_set_is_not_overwritten_by_a_poorer_one(study, result, way, capsys):
+    assert main(["collect", "--plan", str(study / "plan.json")]) == 0
+    before = {name: (study / name).read_bytes() for name in (collect.RECORDS, collect.TABLE)}
+    file = study / "runs" / f"{result['run']}.json"
+    file.unlink() if way == "deleted" else damage(way, file, result)
+    assert main(["collect", "--plan", str(study / "plan.json")]) == 1
+    assert result["run"] in capsys.readouterr().err
+    assert {name: (study / name).read_bytes() for name in before} == before
+    assert main(["collect", "--plan", str(study / "plan.json"), "--fewer"]) == 0
+    assert [line["status"] for line in frame.read_records(study)] == ["absent", "absent"]
 
 
-def test_unpack_refuses_another_protocol_and_merges_nothing(study, tmp_path, result):
-    result["spec"]["protocol"], result["run"] = 99, "feynman/mlp/old"
-    record.write(result, study / "runs" / "feynman/mlp/old.json")
-    collect.pack(study, tmp_path / "tiny.tar.gz")
-    with pytest.raises(InvalidInput, match=f"protocol {PROTOCOL}"):
-        collect.unpack(tmp_path / "tiny.tar.gz", tmp_path / "there")
-    assert not (tmp_path / "there").exists()
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"runs": []}', '{"runs": {"a": {}}}', "[" * 100_000, "\udcff"])
+def test_a_plan_that_is_none_is_refused_in_a_sentence(tmp_path, content, capsys):
+    (tmp_path / "plan.json").write_text(content, errors="surrogateescape")
+    assert main(["collect", "--plan", str(tmp_path / "plan.json")]) == 1
+    assert "plan --write" in capsys.readouterr().err
 
 
-def test_a_truncated_archive_is_refused_by_name(study, tmp_path):
-    collect.pack(study, tmp_path / "tiny.tar.gz")
-    content = (tmp_path / "tiny.tar.gz").read_bytes()
-    (tmp_path / "tiny.tar.gz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InvalidInput, match="tiny.tar.gz"):
-        collect.unpack(tmp_path / "tiny.tar.gz", tmp_path / "there")
-
-
-@pytest.mark.parametrize("kind", ["tiny.tar.gz", "records.jsonl.gz"])
-def test_every_damaged_byte_of_an_archive_is_refused_or_makes_no_difference(study, tmp_path, kind, result):
-    collect.pack(study, tmp_path / "tiny.tar.gz")
-    collect.write(collect.gather(collect.read_plan(study / "plan.json"), study / "runs").records, tmp_path)
-    content, refused = (tmp_path / kind).read_bytes(), 0
-    for place in range(0, len(content), 41):
-        damaged = bytearray(content)
-        damaged[place] ^= 0xFF
-        (tmp_path / kind).write_bytes(damaged)
-        try:
-            collect.unpack(tmp_path / kind, tmp_path / str(place))
-        except InvalidInput:
-            assert not (tmp_path / str(place)).exists(), "something was merged"
-            refused += 1
-        else:
-            assert [record.read(path) for path in (tmp_path / str(place)).rglob("*.json")] == [record.finite(result)]
-    assert refused > len(content) / 41 / 2
-
-
-@pytest.mark.parametrize("name", ["../../outside", "feynman/mlp/another"])
-def test_a_record_is_unpacked_under_the_name_of_its_spec_alone(tmp_path, result, name):
-    archive = tmp_path / "records.jsonl.gz"
-    archive.write_bytes(gzip.compress(json.dumps(record.finite({**result, "run": name})).encode()))
-    with pytest.raises(InvalidInput) as refused:
-        collect.unpack(archive, tmp_path / "deep/there")
-    assert result["run"] in str(refused.value)
-    assert [path.name for path in tmp_path.rglob("*.json")] == []
-
-
-@pytest.mark.parametrize("line", ["[1, 2]", "{}", '{"run": "a"}', "no JSON"])
-def test_lines_that_are_no_records_are_refused_by_name(tmp_path, line):
-    archive = tmp_path / "records.jsonl.gz"
-    archive.write_bytes(gzip.compress(line.encode()))
-    with pytest.raises(InvalidInput, match="records.jsonl.gz"):
-        collect.unpack(archive, tmp_path / "there")
+def test_a_line_of_a_record_set_carries_the_digest_of_what_it_says(study, result):
+    assert main(["collect", "--plan", str(study / "plan.json")]) == 0
+    lines = gzip.decompress((study / collect.RECORDS).read_bytes()).decode().splitlines()
+    for line in map(json.loads, lines):
+        assert line["sha256"] == record.seal(line)
+    edits = [("0.25", "0.24"), ('["E1"]', '["E2"]'), ('"ok"', '"diverged"'), ('"E2"]', '"E3"]'), ('"MLP"', '"KAN"')]
+    for before, after in edits:
+        text = "\n".join(lines)
+        assert before in text
+        (study / collect.RECORDS).write_bytes(gzip.compress(text.replace(before, after, 1).encode()))
+        with pytest.raises(InvalidInput, match="sha256"):
+            frame.read_records(study)
+    (study / collect.RECORDS).write_bytes(gzip.compress("\n".join([lines[0], *lines]).encode()))
+    with pytest.raises(InvalidInput, match="one line a run"):
+        frame.read_records(study)
+    (study / collect.RECORDS).write_bytes(b"")
+    with pytest.raises(InvalidInput, match="an empty file"):
+        frame.read_records(study)

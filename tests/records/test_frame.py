@@ -64,10 +64,11 @@ def test_a_missing_set_names_the_places_and_the_next_step(tmp_path):
 
 def test_every_broken_line_is_named(tmp_path):
     file = tmp_path / "records.jsonl"
-    file.write_text('{"run": "a"}\n\n{"run": "b", "spec": {}, "status": "ok"}\nnot json\n')
+    whole = RECORDS.read_text(encoding="utf-8").splitlines()[0]
+    file.write_text('{"run": "a"}\n\n' + whole + "\nnot json\n[]\n")
     with pytest.raises(InvalidInput) as refused:
         frames.read_records(file)
-    assert [finding.key for finding in refused.value.findings] == ["line 1", "line 4"]
+    assert [f"{finding.file} {finding.key}".split("line ")[1][0] for finding in refused.value.findings] == list("145")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "not compressed", "not text"])

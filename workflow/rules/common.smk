@@ -4,7 +4,7 @@ from kanbench.baselines import discovery
 from kanbench.study import config as studies
 from kanbench.pages import recipes
 from kanbench.process import server
-from kanbench.study import plan, resume, together
+from kanbench.study import plan, resume
 
 resume.release_stale_lock(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
@@ -12,7 +12,6 @@ PLAN = plan.expand(STUDY)
 PLAN.leading = getattr(workflow, "is_main_process", True)
 if PLAN.leading:
     discovery.warn(PLAN.refused)
-PLAN.write()
 RESULTS = STUDY.folder
 RECIPES = recipes.discover()
 FIGURES = [name for name, recipe in RECIPES.items() if recipe.kind == "figure"]
@@ -27,7 +26,7 @@ wildcard_constraints:
 
 onstart:
     if PLAN.leading and not STUDY.rendering_only:
-        together.write(PLAN.cells, Path(RESULTS))
+        PLAN.due.begin()
     server.start(
         STUDY.content.get("preload", True) and getattr(workflow, "local_exec", True)
     )

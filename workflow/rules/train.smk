@@ -14,6 +14,7 @@ rule data:
 rule profile:
     input:
         lambda wildcards: PLAN.inputs(wildcards.run),
+        ancient(lambda wildcards: PLAN.settled(wildcards.run)),
     output:
         f"{RESULTS}/runs/{{run}}.json",
     log:
@@ -36,6 +37,7 @@ rule profile:
 rule train:
     input:
         lambda wildcards: PLAN.inputs(wildcards.run),
+        ancient(lambda wildcards: PLAN.settled(wildcards.run)),
     output:
         record=f"{RESULTS}/runs/{{run}}.json",
     log:
@@ -73,6 +75,7 @@ for CELL, NAMES in PLAN.cells.items():
             f"train_together_{CELL}"
         input:
             PLAN.inputs(NAMES[0]),
+            ancient(PLAN.settled(NAMES[0])),
         output:
             [PLAN.record(name) for name in NAMES],
         log:
@@ -93,7 +96,8 @@ for CELL, NAMES in PLAN.cells.items():
 rule collect:
     input:
         PLAN.records(),
-        plan=ancient(f"{RESULTS}/plan.json"),
+        PLAN.due.counting(PLAN.due.collected),
+        ancient(PLAN.due.settled(PLAN.due.collected)),
     output:
         f"{RESULTS}/records.jsonl.gz",
         f"{RESULTS}/records.csv",
@@ -102,6 +106,7 @@ rule collect:
     conda:
         "../../environment.yml"
     params:
+        file=f"{RESULTS}/plan.json",
         plan=PLAN.digest,
     shell:
-        "python -m kanbench collect --plan {input.plan:q} 2> {log:q}"
+        "python -m kanbench collect --plan {params.file:q} 2> {log:q}"

@@ -87,6 +87,7 @@ class Baseline:
     search_space: Mapping[str, Any]
     architecture: str
     requires: tuple[str, ...]
+    prefers: tuple[str, ...]
     sources: tuple[str, ...]
     example: Mapping[str, Any]
     groups: tuple[str, ...] = ()
@@ -257,6 +258,7 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         search_space=content.get("search_space", {}),
         architecture=content.get("architecture", ARCHITECTURE),
         requires=tuple(content.get("requires", ())),
+        prefers=tuple(content.get("prefers", ())),
         sources=tuple(content.get("sources", ())),
         example=content["example"],
         groups=tuple(content.get("groups", ())),
@@ -316,13 +318,3 @@ def _exact(value: Any, content: Mapping[str, Any]) -> Any:
     if kind == "number":
         return float(value)
     return int(value) if kind == "integer" else value
-
-
-def code_files(baseline: Baseline) -> list[Path]:
-    """Return the files that the runs of a baseline depend on, sorted: its folder, and the Python files of `sources`."""
-    files = {path for path in baseline.path.rglob("*") if path.is_file()}
-    for source in baseline.sources:
-        path = (paths.root() / source).resolve()
-        files |= {path} if path.is_file() else set(path.rglob("*.py"))
-    generated = {path for path in files if "__pycache__" in path.parts or path.suffix == ".pyc" or path.name[0] == "."}
-    return sorted(files - generated)

@@ -46,6 +46,9 @@ def _inspect(verbs) -> None:
     verb = _verb(verbs, "plan", study.plan, "Check a study and print its runs, without running anything.")
     _config(verb)
     verb.add_argument("--json", action="store_true", help="print the specs, one JSON document a line")
+    verb.add_argument(
+        "--write", action="store_true", help="write results/<study>/plan.json, as a run of the study does"
+    )
     verb.add_argument("--match", default="", metavar="TEXT", help="keep runs whose name contains TEXT")
     verb.add_argument("--cost", action="store_true", help="print runs, hours and peak memory by experiment instead")
     verb.add_argument(
@@ -105,6 +108,7 @@ def _render(verbs) -> None:
     verb = _verb(verbs, "collect", records.collect, "Gather the records of a plan into records.jsonl.gz and .csv.")
     verb.add_argument("--plan", required=True, type=Path, help="the plan.json of the study")
     verb.add_argument("--output", type=Path, help="folder to write to (default: that of the plan)")
+    verb.add_argument("--fewer", action="store_true", help="replace a record set that has results of more runs")
     for name, action, text in (
         ("render", pages.render, "Draw one figure or table from a record set."),
         ("claims", pages.claims, "Compare the claims of the paper with a record set."),

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 
 from kanbench.base import paths
 from kanbench.base.errors import Finding, InvalidInput
+from kanbench.records import archive as archives
 from kanbench.records import collect as collecting
 
 TUNING = "workflow/config/tuning.yaml"
 
 
-def collect(options: Namespace) -> None:
-    """`collect`: plan and records to a record set."""
-    folder = options.output or options.plan.parent
-    found = collecting.gather(collecting.read_plan(options.plan), options.plan.parent / "runs")
+def collect(options: Namespace) -> int:
+    """`collect`: plan and records to a record set; the exit status is 1 where a file is no record."""
+    folder, study = options.output or options.plan.parent, options.plan.parent
+    found = collecting.gather(collecting.read_plan(options.plan), study / "runs")
+    lost = [] if options.fewer else collecting.poorer(found, folder)
+    moved = collecting.set_aside(found.problems, study)
+    problems = [finding for each in found.problems.values() for finding in each]
+    if lost:
+        raise InvalidInput([*problems, *lost])
     collecting.write(found.records, folder)
     print(f"{len(found.records) - len(found.absent)} of {len(found.records)} planned runs collected into {folder}")
-    for title, names in (("absent", found.absent), ("set aside: another protocol", found.set_aside)):
-        for name in names:
-            print(f"  {title}: {name}")
+    for name in found.absent:
+        print(f"  absent: {name}")
+    for place in moved:
+        print(f"  set aside: {place}")
+    if problems:
+        print(f"kanbench collect: {InvalidInput(problems)}", file=sys.stderr)
+    return int(bool(problems))
 
 
 def choose(options: Namespace) -> None:
@@ -40,13 +51,17 @@ def choose(options: Namespace) -> None:
     print(f"written: {options.output}, {references}")
 
 
-def pack(options: Namespace) -> None:
-    """`pack`: records to an archive."""
+def pack(options: Namespace) -> int:
+    """`pack`: records to an archive; the exit status is 1 where files that are none were left out."""
     archive = options.output or options.study.with_name(options.study.name + ".tar.gz")
-    print(f"{collecting.pack(options.study, archive)} records in {archive} ({archive.stat().st_size / 2**20:.2f} MiB)")
+    count, problems = archives.pack(options.study, archive)
+    print(f"{count} records in {archive} ({archive.stat().st_size / 2**20:.2f} MiB)")
+    if problems:
+        print(f"kanbench pack: left out: {InvalidInput(problems)}", file=sys.stderr)
+    return int(bool(problems))
 
 
 def unpack(options: Namespace) -> None:
     """`unpack`: an archive into a study."""
-    merged = collecting.unpack(options.archive, options.into)
+    merged = archives.unpack(options.archive, options.into)
     print(f"{merged['added']} records added to {options.into}, {merged['equal']} were there already")

@@ -17,6 +17,7 @@ from kanbench.baselines import discovery
 from kanbench.process import tree, watch
 from kanbench.records import collect as collecting
 from kanbench.records import record
+from kanbench.records.survey import Survey
 from kanbench.study import status as progress
 from kanbench.tasks import taskinfo
 from kanbench.training import failures
@@ -181,7 +182,10 @@ def _position(output: Path) -> str:
     """Return ' [12 of 80 runs done, about 3 min left]' where the record belongs to a planned study."""
     for folder in output.resolve().parents:
         if (folder / "plan.json").is_file():
-            return f"  [{progress.line(progress.progress(collecting.read_plan(folder / 'plan.json'), folder))}]"
+            survey = Survey(folder)
+            state = progress.progress(collecting.read_plan(folder / "plan.json"), survey)
+            survey.keep()
+            return f"  [{progress.line(state)}]"
     return ""
 
 

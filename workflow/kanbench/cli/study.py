@@ -9,12 +9,14 @@ from pathlib import Path
 from kanbench.base import paths
 from kanbench.baselines import discovery
 from kanbench.pages import recipes
+from kanbench.records.survey import Survey
 from kanbench.study import config
 from kanbench.study import plan as planning
 from kanbench.study import status as progress
 from kanbench.tasks import taskinfo
 
 POLL_SECONDS = 1.0
+SHOWN = 10
 
 
 def show(options: Namespace) -> None:
@@ -77,6 +79,9 @@ def _planned(options: Namespace) -> planning.Plan:
 def plan(options: Namespace) -> None:
     """`plan`: print the runs of a study."""
     planned = _planned(options)
+    if options.write:
+        print(planned.due.write_plan())
+        return
     chosen = [run for run in planned.runs.values() if options.match in run.name]
     if options.cost:
         print(_cost(planned, {run.name: run for run in chosen}, options.records))
@@ -119,27 +124,29 @@ def _record_sets(planned: planning.Plan, given: Path | None) -> list[list[dict]]
 def status(options: Namespace) -> None:
     """`status`: print, or watch, how far a study is."""
     planned = _planned(options)
-    folder = paths.root() / planned.folder
-    content = {
-        "experiments": planned.experiments,
-        "runs": {name: {"experiments": run.experiments} for name, run in planned.runs.items()},
-    }
+    content, survey = planned.due.content, Survey(paths.root() / planned.folder)
     if options.watch:
-        _watch(content, folder)
-    table = progress.outcomes(content, folder)
+        _watch(content, survey)
+    table = progress.outcomes(content, survey)
     columns = sorted({status for counts in table.values() for status in counts})
     print(f"{'':6}" + "".join(f"{column:>15}" for column in columns))
     for experiment, counts in table.items():
         print(f"{experiment:6}" + "".join(f"{counts[column]:>15}" for column in columns))
-    print(progress.line(progress.progress(content, folder)))
+    print(progress.line(progress.progress(content, survey)))
     _print_looks(planned)
+    again = [(name, each.reason) for name, each in survey.standings(content["runs"]).items() if each.reason]
+    for name, reason in again[:SHOWN]:
+        print(f"  to be made again: {name}: {reason}")
+    if len(again) > SHOWN:
+        print(f"  ... and {len(again) - SHOWN} more")
+    survey.keep()
 
 
-def _watch(content: dict, folder: Path) -> None:
+def _watch(content: dict, survey: Survey) -> None:
     from tqdm import tqdm
 
     with tqdm(total=len(content["runs"]), unit="run") as bar:
-        while (state := progress.progress(content, folder))["done"] < state["planned"]:
+        while (state := progress.progress(content, survey))["done"] < state["planned"]:
             bar.update(state["done"] - bar.n)
             bar.set_postfix_str(progress.line(state).partition(", ")[2])
             time.sleep(POLL_SECONDS)

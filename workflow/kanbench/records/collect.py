@@ -1,59 +1,63 @@
-"""Gathers the records of a plan into one record set, and moves record sets between machines."""
+"""Gathers the records of a plan into one record set. What is no record is set aside and named; nothing is lost."""
 
 from __future__ import annotations
 
 import gzip
-import io
+import hashlib
 import json
-import tarfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kanbench import PROTOCOL
-from kanbench.base import schema
-from kanbench.base.atomic import write_bytes
-from kanbench.base.errors import Finding, InvalidInput
-from kanbench.base.spec import run_name
-from kanbench.records import record
+from kanbench.base import paths
+from kanbench.base.atomic import write_bytes, write_text
+from kanbench.base.errors import Finding, InvalidInput, MissingData
+from kanbench.records import check, record
 
 RECORDS = "records.jsonl.gz"
 TABLE = "records.csv"
-IDENTITY = ("spec", "status", "metrics", "parameters")
-"""What must agree between two records of one run for them to be the same result; times and machines may differ."""
+ASIDE = "set_aside"
 
 
 @dataclass
 class Collection:
-    """What `collect` found: `records` in plan order, and the names of runs without one."""
+    """What `gather` found: `records` in plan order, the names of runs without one, and what is no record.
+
+    Attributes:
+        records: A line a planned run.
+        absent: The planned runs without a record.
+        problems: By run, what is wrong with the file that stands in the place of its record.
+    """
 
     records: list[dict[str, Any]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
-    set_aside: list[str] = field(default_factory=list)
+    problems: dict[str, list[Finding]] = field(default_factory=dict)
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """Return a `plan.json`. Raises InvalidInput where there is none."""
+    """Return a `plan.json`. Raises InvalidInput where there is none, or something else stands in it."""
+    label, step = paths.relative(path), "run the study, or `python -m kanbench plan --write`, which writes it"
     if not path.is_file():
-        raise InvalidInput(
-            [Finding(str(path), "", "no such file", "the plan of a study", "run `snakemake -n` once, which writes it")]
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
+        raise InvalidInput([Finding(label, "", "no such file", "the plan of a study", step)])
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        runs = content["runs"].values()
+        if not all(isinstance(run["experiments"], list) and run["label"] + "" and run["spec"]["task"] for run in runs):
+            raise ValueError("runs without experiments, label and spec")
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise InvalidInput([Finding(label, "", f"{type(error).__name__}: {error}"[:160], "a plan", step)]) from None
+    return content
 
 
 def gather(plan: Mapping[str, Any], runs: Path) -> Collection:
-    """Return the records of the planned runs; a planned run without a record is a row of status `absent`.
-
-    Records of another protocol are set aside: their numbers are not comparable.
-    """
+    """Return the records of the planned runs; a planned run without a record is a row of status `absent`."""
     found = Collection()
     for name, planned in plan["runs"].items():
-        content = record.read(runs / f"{name}.json")
-        if content is not None and content["spec"]["protocol"] != PROTOCOL:
-            found.set_aside.append(name)
-            content = None
+        content, problems = check.read(runs / f"{name}.json", name, planned["spec"])
+        if problems:
+            found.problems[name] = problems
         if content is None:
             found.absent.append(name)
             content = _absent(planned)
@@ -66,103 +70,56 @@ def _absent(planned: Mapping[str, Any]) -> dict[str, Any]:
     return {**blank, "status": "absent", "reason": "planned and not run"}
 
 
-def write(records: list[dict[str, Any]], folder: Path) -> None:
-    """Write `records.jsonl.gz` and `records.csv`; equal records give equal bytes."""
-    from kanbench.records import frame  # pandas, which the other verbs of this module do without
-
-    lines = "".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in records)
-    write_bytes(folder / RECORDS, gzip.compress(lines.encode(), mtime=0))
-    table = frame.csv_text(frame.to_frame(records))
-    write_bytes(folder / TABLE, table.encode())
+def problems_of(runs: Path, name: str, spec: Mapping[str, Any]) -> list[Finding]:
+    """Return what keeps the file in the place of a run's record from being one."""
+    return check.read(runs / f"{name}.json", name, spec)[1]
 
 
-def pack(study: Path, archive: Path) -> int:
-    """Write the records below `study` and its plan into one `.tar.gz`; return how many records it holds."""
-    files = sorted((study / "runs").rglob("*.json"))
-    if not files:
-        raise InvalidInput(
-            [Finding(str(study), "", "no records below runs/", "a study that has run", "name its folder")]
-        )
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for file in files:
-            tar.add(file, arcname=file.relative_to(study).as_posix())
-        if (study / "plan.json").is_file():
-            tar.add(study / "plan.json", arcname="plan.json")
-    write_bytes(archive, buffer.getvalue())
-    return len(files)
+def set_aside(problems: Mapping[str, list[Finding]], study: Path) -> list[Path]:
+    """Move what stands in the place of records below `<study>/set_aside/`, each with its reason beside it.
 
-
-def unpack(archive: Path, study: Path) -> dict[str, int]:
-    """Merge the records of an archive, or of a `records.jsonl.gz`, into `study`.
+    Args:
+        problems: By run, what is wrong with its file.
+        study: Folder of the study.
 
     Returns:
-        How many records were `added` and how many were there already (`equal`).
-
-    Raises:
-        InvalidInput: a record breaks the schema, is of another protocol, bears a name that is not its spec's, or says
-            something else than the record that is already there for the same run. Then nothing is merged.
+        Where the files are now. What was there under that name before is kept: names bear a digest of the content.
     """
-    problems: list[Finding] = []
-    added: list[dict[str, Any]] = []
-    equal = 0
-    for entry in _entries(archive):
-        label = f"{archive.name}: {entry.get('run', '?')}"
-        broken = schema.findings(entry, "record", label)
-        if broken:
-            problems += broken
+    moved = []
+    for name, findings in problems.items():
+        file = study / "runs" / f"{name}.json"
+        if not findings or not os.path.lexists(file):
             continue
-        protocol = entry["spec"]["protocol"]
-        if protocol != PROTOCOL:
-            step = "rerun it with this version of the suite, or merge it into a checkout of that protocol"
-            problems.append(Finding(label, "spec.protocol", str(protocol), f"protocol {PROTOCOL}", step))
-            continue
-        if entry["run"] != run_name(entry["spec"]):  # the name is the path that the record is written to
-            step = "take the archive from where it was packed; names are computed, not chosen"
-            problems.append(Finding(label, "run", entry["run"], f"{run_name(entry['spec'])}, the spec's name", step))
-            continue
-        here = record.read(study / "runs" / f"{entry['run']}.json")
-        if here is None:
-            added.append(entry)
-        elif all(here[key] == entry[key] for key in IDENTITY):
-            equal += 1
-        else:
-            differing = ", ".join(key for key in IDENTITY if here[key] != entry[key])
-            step = f"decide which holds, then delete {study}/runs/{entry['run']}.json or leave this one out"
-            problems.append(Finding(label, "", f"another result ({differing})", "one result a spec", step))
-    if problems:
-        raise InvalidInput(problems)
-    for entry in added:
-        record.write(entry, study / "runs" / f"{entry['run']}.json")
-    return {"added": len(added), "equal": equal}
+        content = file.read_bytes()[: check.LARGEST] if file.is_file() else b""
+        place = study / ASIDE / f"{name}.{hashlib.sha256(content).hexdigest()[:8]}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place.with_suffix(".reason.txt"), "\n".join(map(str, findings)) + "\n")
+        os.replace(file, place)
+        moved.append(place)
+    return moved
 
 
-def _entries(archive: Path) -> Iterator[dict[str, Any]]:
+def poorer(found: Collection, folder: Path) -> list[Finding]:
+    """Return a finding for every run that the record set in `folder` has, and that `found` is without."""
+    from kanbench.records import frame
+
     try:
-        content = gzip.decompress(archive.read_bytes())  # all of it at once, which compares the checksum
-        if archive.name.endswith(".jsonl.gz"):
-            for line in content.decode().splitlines():
-                entry = _object(json.loads(line))
-                entry.pop("experiments", None)
-                if entry.get("status") != "absent":
-                    yield entry
-            return
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            yield from _members(tar)
-    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
-        step = "copy it again; `python -m kanbench pack` writes such an archive"
-        raise InvalidInput(
-            [Finding(str(archive), "", str(error), "an archive of `pack` or a records.jsonl.gz", step)]
-        ) from error
+        there = {line["run"] for line in frame.read_lines(folder / RECORDS) if line["status"] != "absent"}
+    except (InvalidInput, MissingData):
+        return []  # nothing is there, or nothing that could be lost
+    step = "run the study, which makes it again; --fewer writes the poorer set"
+    label = paths.relative(folder / RECORDS)
+    return [
+        Finding(label, name, "no record any more", "that of the set", step) for name in found.absent if name in there
+    ]
 
 
-def _members(tar: tarfile.TarFile) -> Iterable[dict[str, Any]]:
-    for member in tar:
-        if member.isfile() and member.name.startswith("runs/") and member.name.endswith(".json"):
-            yield _object(json.loads(tar.extractfile(member).read()))
+def write(records: list[dict[str, Any]], folder: Path) -> None:
+    """Write `records.jsonl.gz`, each line sealed, and `records.csv`; equal records give equal bytes."""
+    from kanbench.records import frame  # pandas, which the other verbs of this module do without
 
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"a {type(value).__name__} where a record, a JSON object, should stand")
-    return value
+    lines = [record.sealed(entry) for entry in records]
+    text = "".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in lines)
+    write_bytes(folder / RECORDS, gzip.compress(text.encode(), mtime=0))
+    table = frame.csv_text(frame.to_frame(lines))
+    write_bytes(folder / TABLE, table.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
@@ -18,6 +17,7 @@ import pandas as pd
 from kanbench.base import paths, spreadsheet
 from kanbench.base.errors import Finding, InvalidInput, MissingData
 from kanbench.base.spec import canonical, digest
+from kanbench.records import archive, check, collect
 
 FILES = ("records.jsonl.gz", "records.jsonl")
 FAILED = ("diverged", "out_of_memory", "timed_out", "failed")
@@ -52,7 +52,7 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 
     Raises:
         MissingData: there is no such file; the message names the places looked at and the command that makes it.
-        InvalidInput: lines that are not JSON objects, all of them at once.
+        InvalidInput: lines that are no records (`check`), all of them at once; a damaged or an empty file.
     """
     path = Path(path)
     candidates = [path / name for name in FILES] if path.is_dir() or not path.suffix else [path]
@@ -63,30 +63,36 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
             f"no record set at {paths.relative(path)}\n  looked for: {sought}\n"
             f"  next: python -m kanbench collect, or name another folder with --records"
         )
-    records = _parse(file)
+    records = read_lines(file)
     return records + list(_planned_only(file.parent / "plan.json", {record["run"] for record in records}))
 
 
-def _parse(file: Path) -> list[dict[str, Any]]:
-    records, problems = [], []
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the lines of a record set, each of them checked (`check.line`). Raises InvalidInput, MissingData."""
+    records, problems, known = [], [], set()
+    label = paths.relative(file)
     step = "collect the records again from results/<study>/runs, or copy the file again"
+    if not file.is_file():
+        raise MissingData(f"no record set at {label}")
     try:
-        content = file.read_bytes()
-        lines = (gzip.decompress(content) if file.suffix == ".gz" else content).decode().splitlines()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        for where, content in archive.lines(file):
+            try:
+                record = check.parse(content)
+            except ValueError as error:
+                problems.append(Finding(label, where, str(error), "one record a line, as JSON", step))
+                continue
+            found = check.line(record, f"{label}: {where}")
+            if not found and record["run"] in known:
+                found = [Finding(f"{label}: {where}", "run", record["run"], "one line a run", step)]
+            problems += found
+            if not found:
+                known.add(record["run"])
+                records.append(record)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         found = str(error) or type(error).__name__
-        raise InvalidInput([Finding(paths.relative(file), "", found, "a whole record set", step)]) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict) or not {"run", "spec", "status"} <= record.keys():
-                raise ValueError("a JSON value without run, spec and status")
-            records.append(record)
-        except ValueError as error:
-            where = f"line {number}"
-            problems.append(Finding(paths.relative(file), where, str(error), "one record a line, as JSON", step))
+        raise InvalidInput([Finding(label, "", found, "a whole record set", step)]) from None
+    if not records and not problems:
+        problems.append(Finding(label, "", "an empty file", "a record set", step))
     if problems:
         raise InvalidInput(problems)
     return records
@@ -95,7 +101,7 @@ def _parse(file: Path) -> list[dict[str, Any]]:
 def _planned_only(plan: Path, known: set[str]) -> Iterable[dict[str, Any]]:
     if not plan.is_file():
         return
-    for name, run in json.loads(plan.read_text(encoding="utf-8"))["runs"].items():
+    for name, run in collect.read_plan(plan)["runs"].items():
         if name not in known:
             yield {
                 "run": name,

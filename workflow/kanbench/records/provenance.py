@@ -3,37 +3,90 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 from collections.abc import Iterable
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from kanbench.base import paths
 
+_SEEN: dict[tuple, str] = {}
 
-def code(files: Iterable[str]) -> dict[str, Any]:
-    """Return git commit, whether tracked files are changed, and the SHA-256 over the contents of `files`.
 
-    Commit and state are null outside a git checkout.
-    """
+def digest(files: Iterable[str]) -> str:
+    """Return the SHA-256 over the names and contents of files of the repository."""
     total = hashlib.sha256()
     for name in sorted(files):
-        total.update(name.encode() + b"\0" + (paths.root() / name).read_bytes() + b"\0")
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if changes is None else bool(changes), "digest": total.hexdigest()}
+        total.update(f"{name}\0{_content(paths.root() / name)}\0".encode())
+    return total.hexdigest()
+
+
+def _content(path: Path) -> str:
+    """Return the SHA-256 of a file, which is read again where its size or one of its times has changed."""
+    stat = path.stat()
+    key = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    if key not in _SEEN:
+        _SEEN[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _SEEN[key]
+
+
+def code(files: Iterable[str]) -> dict[str, Any]:
+    """Return git commit, whether the code differs from it, and the digest of `files`.
+
+    `dirty` means that a tracked file is changed, or that one of `files` is not tracked: a plug-in of one's own.
+    Commit and state are null outside a checkout of the suite: a copy that was unpacked into another repository has
+    that repository's git around it, and not its own.
+    """
+    files = sorted(files)
+    total = digest(files)
+    tracked = _tracked()
+    commit = _git("rev-parse", "HEAD") if any(name in tracked for name in files) else None
+    changes = None if commit is None else _git("status", "--porcelain", "--untracked-files=no")
+    dirty = None if changes is None else bool(changes) or any(name not in tracked for name in files)
+    return {"commit": commit, "dirty": dirty, "digest": total}
+
+
+def _tracked() -> frozenset[str]:
+    """Return the files that git tracks in the suite's own checkout; none where the repository is another's."""
+    top = _git("rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != paths.root().resolve():
+        return frozenset()
+    return frozenset((_git("ls-files", "-z") or "").split("\0"))
 
 
 def _git(*arguments: str) -> str | None:
+    surroundings = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "-C", str(paths.root()), *arguments], capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
+            ["git", "-C", str(paths.root()), *arguments],
+            capture_output=True, text=True, timeout=30, check=True, env=surroundings,
+        )  # fmt: skip
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+@cache
+def accelerator() -> str:
+    """Return what decides whether a run can use a GPU here, without importing torch: its version and the devices."""
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        version = "none"
+    return f"torch {version}, {'an' if has_gpu() else 'no'} NVIDIA device"
+
+
+@cache
+def has_gpu() -> bool:
+    """Tell whether the system shows an NVIDIA device to this process."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    driver, devices = Path("/proc/driver/nvidia/gpus"), Path("/dev")
+    seen = (driver.is_dir() and any(driver.iterdir())) or any(devices.glob("nvidia[0-9]*"))
+    return not hidden and (seen or (devices / "dxg").exists())
 
 
 def environment(device: Any) -> dict[str, Any]:

@@ -1,7 +1,12 @@
-"""The record of a run: its blank form, its schema and its file."""
+"""The record of a run: its blank form, its seal and its file.
+
+The seal is the key `sha256`: the SHA-256 of the canonical JSON of everything else in the record. A number that was
+changed by hand, or by a disk, does not go with it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -11,8 +16,9 @@ from typing import Any
 from kanbench.base import schema
 from kanbench.base.atomic import write_text
 from kanbench.base.errors import InvalidInput
-from kanbench.base.spec import run_name
+from kanbench.base.spec import canonical, run_name
 
+SEAL = "sha256"
 STATUSES = ("ok", "diverged", "out_of_memory", "timed_out", "failed", "skipped")
 
 
@@ -66,22 +72,42 @@ def finite(value: Any) -> Any:
     return value
 
 
+def seal(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of everything in a record, or in a line of a record set, but its seal."""
+    return hashlib.sha256(canonical({k: v for k, v in content.items() if k != SEAL}).encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `content` as JSON holds it, NaN as null, with its seal."""
+    plain = json.loads(json.dumps(finite(content), allow_nan=False))
+    return {**plain, SEAL: seal(plain)}
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """Return a sealed record as the text of its file."""
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
 def write(record: Mapping[str, Any], path: Path) -> None:
-    """Check a record against its schema and write it atomically.
+    """Seal a record, check it against its schema and write it atomically.
 
     Raises:
         InvalidInput: the record breaks the schema, which is an error of the code that made it.
     """
-    content = finite(record)
+    content = sealed(record)
     problems = schema.findings(content, "record", str(path))
     if problems:
         raise InvalidInput(problems)
-    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, text(content))
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return the record of a file, or None where the file is absent or not a whole record."""
+    """Return the record of a file, or None where the file is absent or does not hold a whole, unchanged record.
+
+    `check.read` says what is wrong with it.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if content[SEAL] == seal(content) else None
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None

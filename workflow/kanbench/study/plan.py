@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from kanbench import PROTOCOL
-from kanbench.base.atomic import write_text
 from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.base.spec import canonical, run_name
 from kanbench.base.spec import digest as spec_digest
 from kanbench.baselines import discovery
-from kanbench.study import config, looks, rates, search, sources, together, tuning
+from kanbench.study import config, due, looks, rates, search, sources, together, tuning
 from kanbench.tasks import taskinfo
 from kanbench.training import analyses
-from kanbench.training import code as code_files
+from kanbench.training.code import Code
 
 
 @dataclass
@@ -70,19 +68,36 @@ class Plan:
     def records(self) -> list[str]:
         return [] if self.study.rendering_only else [self.record(name) for name in self.runs]
 
+    @cached_property
+    def made_by(self) -> Code:
+        """What would make the runs of this plan: their files, the digests of these, packages outside the suite."""
+        return Code(self.methods, self.tasks)
+
     def code(self, name: str) -> list[str]:
         """Return the files whose change makes this run stale: its baseline, its task, the loop and the measurement."""
-        return code_files.files(self.runs[name].spec, self.methods, self.tasks)
+        return self.made_by.files(self.runs[name].spec)
+
+    @cached_property
+    def due(self) -> due.Due:
+        """Which runs have to be made."""
+        return due.Due(self)
 
     def inputs(self, name: str) -> list[str]:
-        """Return what a run is made from: its code, the proof that its data set is there, another run's weights."""
-        spec = self.runs[name].spec
-        dataset, source = self.tasks[spec["task"]["name"]].data, (spec.get("source") or {}).get("spec")
-        return [
-            *self.code(name),
-            *([f"results/data/{dataset}.txt"] if dataset else []),
-            *([f"{self.folder}/runs/{run_name(source)}{WEIGHTS}"] if source else []),
-        ]
+        """Return what a run is made from whose time counts: another run's weights, and the request for it.
+
+        A run that is done does without weights that are gone: its record holds without them.
+        """
+        source, done = (self.runs[name].spec.get("source") or {}).get("spec"), self.due.made(name)
+        weights = f"{self.folder}/runs/{run_name(source)}{WEIGHTS}" if source else None
+        needed = weights and (not done or Path(weights).is_file())
+        return [*([weights] if needed else []), *self.due.counting(done)]
+
+    def settled(self, name: str) -> list[str]:
+        """Return what a run is made from whose time does not count: the proof that its data set is there."""
+        dataset, done = self.tasks[self.runs[name].spec["task"]["name"]].data, self.due.made(name)
+        proof = f"results/data/{dataset}.txt" if dataset else None
+        needed = proof and (not done or Path(proof).is_file())
+        return [*([proof] if needed else []), *self.due.settled(done)]
 
     def flags(self, name: str) -> str:
         """Return the further arguments of `kanbench train` for a run."""
@@ -107,7 +122,7 @@ class Plan:
     def cells(self) -> dict[str, list[str]]:
         """The names of runs to train together, by an identifier; a process that joins a workflow keeps its grouping."""
         kept = None if self.leading else together.read(Path(self.folder))
-        return kept or together.cells(self.runs, lambda name: Path(self.record(name)).is_file())
+        return kept or together.cells(self.runs, self.due.made)
 
     @cached_property
     def joined(self) -> str:
@@ -139,31 +154,6 @@ class Plan:
     def digest(self) -> str:
         """Identify the set of planned runs, so that a changed plan is collected anew."""
         return spec_digest("\n".join(f"{name} {','.join(run.experiments)}" for name, run in self.runs.items()), 16)
-
-    def write(self) -> str:
-        """Write `<folder>/plan.json` where its content changed; return its path."""
-        path = Path(self.folder) / "plan.json"
-        if self.study.rendering_only:
-            return path.as_posix()
-        self.looks.write()
-        content = {
-            "study": self.study.name,
-            "protocol": PROTOCOL,
-            "experiments": self.experiments,
-            "runs": {
-                run.name: {
-                    "spec": run.spec,
-                    "label": run.label,
-                    "experiments": run.experiments,
-                    "exclusive": run.exclusive,
-                }
-                for run in self.runs.values()
-            },
-        }
-        text = json.dumps(content, indent=0, sort_keys=True)
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-        return path.as_posix()
 
 
 GPU_SLOTS = 4

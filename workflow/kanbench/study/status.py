@@ -5,27 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from kanbench.records import record
+from kanbench.records.survey import Survey
 
 BURST_SECONDS = 900.0
 """A pause this long between two records ends the burst of work that the rate is taken from."""
 
 
-def progress(plan: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return counts of `planned`, `done` and `failed` runs and the estimated `seconds_left` (None at the start).
+def progress(plan: Mapping[str, Any], survey: Survey) -> dict[str, Any]:
+    """Return counts of `planned` and `done` runs and the estimated `seconds_left` (None at the start).
 
     The estimate is the rate of the latest burst of records: an interrupted study does not count the pause.
     """
-    finished = []
-    for name in plan["runs"]:
-        try:
-            finished.append((folder / "runs" / f"{name}.json").stat().st_mtime)
-        except FileNotFoundError:
-            continue
-    finished.sort()
+    finished = sorted(each.finished for each in survey.standings(plan["runs"]).values() if each.done)
     planned, done = len(plan["runs"]), len(finished)
     return {"planned": planned, "done": done, "seconds_left": _seconds_left(finished, planned - done)}
 
@@ -56,12 +49,13 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def outcomes(plan: Mapping[str, Any], folder: Path) -> dict[str, Counter]:
-    """Return per experiment how many runs have each status; a run without a record counts as `waiting`."""
+def outcomes(plan: Mapping[str, Any], survey: Survey) -> dict[str, Counter]:
+    """Return per experiment how many runs have each status; a run that has to be made counts as how it stands.
+
+    That is `waiting`, `outdated` or `unreadable` (`kanbench.records.survey`).
+    """
     table: dict[str, Counter] = {key: Counter() for key in plan["experiments"]}
-    for name, planned in plan["runs"].items():
-        content = record.read(folder / "runs" / f"{name}.json")
-        status = content["status"] if content else "waiting"
-        for experiment in planned["experiments"]:
-            table[experiment][status] += 1
+    for name, standing in survey.standings(plan["runs"]).items():
+        for experiment in plan["runs"][name]["experiments"]:
+            table[experiment][standing.status if standing.done else standing.kind] += 1
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,7 +43,7 @@ class TaskInfo:
         data: Data set that has to be on disk, or None.
         constants: Facts about the data that are not settings.
         limits: Pairs of settings of which the first may not exceed the second.
-        code_files: Files whose change makes a run of the task stale.
+        code_files: Files whose change makes a run of the task stale, its data files among them.
     """
 
     name: str
@@ -93,10 +93,36 @@ def discover() -> Mapping[str, TaskInfo]:
                 )
         chosen = any("choices" in entry for entry in content["settings"].values())
         options = {"data": None, "constants": {}, **content, "limits": tuple(content.get("limits", ()))}
-        code = (path, module, *further, FORMULAS) if chosen else (path, module, *further)
+        code = (path, module, *further, *((FORMULAS,) if chosen else ()))
+        code += tuple(each for each in data_files(path.parent, code) if each not in code)
         found[path.stem] = TaskInfo(name=path.stem, code_files=code, **options)
     if problems:
         raise InvalidInput(problems)
+    return found
+
+
+def data_files(folder: Path, code: Sequence[Path]) -> list[Path]:
+    """Return the data files in a folder of tasks that belong to one of them, sorted.
+
+    A file belongs to a task that is called like it or lies in a folder that is, or whose code or description mentions
+    its name, the folder that it lies in, or at least its suffix, as `f"{name}.csv"` does.
+
+    Args:
+        folder: Where the tasks are.
+        code: The description, the module and the further sources of the task.
+    """
+    names = {path.stem for path in code[:2]}
+    words = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in code if path.is_file())
+    found = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if len(inside) == 1 and path.suffix in (".py", ".yaml"):
+            continue  # a module or the description of a task
+        if not path.is_file() or any(part[0] == "." or part == "__pycache__" for part in inside):
+            continue
+        own = any(part.partition(".")[0] in names for part in (inside[0], inside[-1]))
+        if own or any(part in words for part in inside) or (path.suffix and path.suffix in words):
+            found.append(path)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Which files a run's numbers depend on: the plan makes a run stale by them, its record keeps their digest.
+"""Which files and packages a run's numbers depend on: they make it stale, and its record keeps their digest.
 
 Its imports are free of torch: the plan asks for every run, at every call of Snakemake.
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kanbench.base import paths
-from kanbench.baselines import discovery
+from kanbench.baselines import depends
+from kanbench.records import provenance
 from kanbench.training import analyses
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,26 +25,60 @@ HARNESS = (
     "measurement/measure.py",
     "tasks/task.py",
     "baselines/build.py",
+    "base/seeds.py",
 )
 """Files of the harness on which the numbers of every run depend."""
-_FILES: dict[tuple, list[str]] = {}
+CAPTURE = ("training/capture.py", "training/graphs.py")
+"""Files on which the numbers of a run depend whose steps may be recorded."""
 
 
 def files(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
     """Return the repository-relative files whose change makes a run stale, sorted.
 
-    They are those of its baseline, its task, its analyses, and `HARNESS`.
+    They are those of its baseline, its task, its analyses, `HARNESS`, and `CAPTURE` where steps may be recorded.
 
     Args:
         spec: The spec of the run.
         methods: Methods by name (`kanbench.baselines.discovery`).
         tasks: Tasks by name (`kanbench.tasks.taskinfo`).
     """
-    analysed = tuple(sorted(spec.get("analyses", ())))
-    key = (spec["method"]["name"], spec["task"]["name"], analysed)
-    if key not in _FILES:
-        found = {*discovery.code_files(methods[key[0]].baseline), *tasks[key[1]].code_files}
-        found |= {PACKAGE / name for name in HARNESS}
-        found |= {file for name in analysed for file in analyses.code_files(name)}
-        _FILES[key] = sorted({paths.relative(Path(file)) for file in found})
-    return _FILES[key]
+    found = {*depends.code_files(methods[spec["method"]["name"]].baseline), *tasks[spec["task"]["name"]].code_files}
+    harness = HARNESS + (CAPTURE if _recorded(spec) else ())
+    found |= {PACKAGE / name for name in harness}
+    found |= {file for name in spec.get("analyses", ()) for file in analyses.code_files(name)}
+    return sorted({paths.relative(Path(file)) for file in found})
+
+
+def _recorded(spec: Mapping[str, Any]) -> bool:
+    """Tell whether steps of a run may be recorded and replayed."""
+    return spec["device"].startswith("cuda") and spec["training"].get("capture") != "eager"
+
+
+class Code:
+    """What would make the runs of a plan now: each kind of run is looked up once."""
+
+    def __init__(self, methods: Mapping[str, Any], tasks: Mapping[str, Any]):
+        self.methods, self.tasks = methods, tasks
+        self._files: dict[tuple, list[str]] = {}
+        self._code: dict[tuple, dict[str, Any]] = {}
+
+    def _key(self, spec: Mapping[str, Any]) -> tuple:
+        return spec["method"]["name"], spec["task"]["name"], tuple(sorted(spec.get("analyses", ()))), _recorded(spec)
+
+    def files(self, spec: Mapping[str, Any]) -> list[str]:
+        """Return `files` of a spec."""
+        key = self._key(spec)
+        if key not in self._files:
+            self._files[key] = files(spec, self.methods, self.tasks)
+        return self._files[key]
+
+    def of(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the `digest` of the files of a spec, and the external `packages` of its baseline."""
+        key = self._key(spec)
+        if key not in self._code:
+            baseline = self.methods[key[0]].baseline
+            self._code[key] = {
+                "digest": provenance.digest(self.files(spec)),
+                "packages": depends.packages(baseline),
+            }
+        return self._code[key]

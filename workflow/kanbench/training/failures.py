@@ -16,7 +16,7 @@ from typing import Any
 
 from kanbench.base import paths
 from kanbench.base.errors import KanbenchError
-from kanbench.baselines import discovery
+from kanbench.baselines import depends, discovery
 from kanbench.process.watch import Ending, last_lines
 from kanbench.records import provenance, record
 from kanbench.tasks import taskinfo
@@ -36,7 +36,8 @@ def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, A
     methods = discovery.find(spec["method"]["baseline"]).methods
     method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
     result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
-    result["code"] = provenance.code(code.files(spec, methods, taskinfo.discover()))
+    files = code.files(spec, methods, taskinfo.discover())
+    result["code"] = {**provenance.code(files), "packages": depends.packages(method.baseline)}
     reason = method.skip_reason(info.family)
     if reason:
         result.update(status="skipped", reason=reason)
