@@ -103,7 +103,7 @@ def suite(tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_suite(tmp_path_factory) -> Path:
-    """A copy of the suite's own files that is not to be changed, only planned in: a dry run, too, writes its plan."""
+    """A copy of the suite's own files that is not to be changed, only planned in."""
     return copied(tmp_path_factory.mktemp("suite"))
 
 

@@ -50,6 +50,7 @@ def test_every_study_can_be_planned_by_snakemake(run, shared_suite, name, option
     output = dry(run, shared_suite, "--quiet", "rules", *options, config=f"workflow/config/{name}.yaml")
     assert planned(output, "train") > 10
     assert planned(output, "report") == 1
+    assert not (shared_suite / "results").exists(), "a dry run leaves nothing behind"
 
 
 def test_a_bad_study_is_refused_before_the_dag_exists(run, study, tiny):
