@@ -165,7 +165,7 @@ def sampled() -> list[dict]:
             {"t": points.round(6).tolist(), "values": values},
             {"t": points.round(6).tolist(), "values": values[:3]},
         ]
-        record["analyses"] = {"edge_functions": {"status": "ok", "reason": None, "layers": layers}}
+        record["analyses"] = {"edge_functions": {"status": "ok", "reason": None, "curve": [], "layers": layers}}
         found.append(record)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 from pathlib import Path
 
 import grouping_records
@@ -11,7 +12,9 @@ import paper_records
 import pytest
 import question_records
 
+from kanbench.base.spec import run_name
 from kanbench.records import frame as frames
+from kanbench.records import record
 
 RECORDS = Path(__file__).with_name("records.jsonl")
 GOLDEN = RECORDS.parent / "golden"
@@ -21,6 +24,14 @@ def pytest_addoption(parser):
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite tests/invented/golden and print the difference"
     )
+
+
+def write_set(records: list[dict], file: Path) -> Path:
+    """Write invented records as a record set, each with its name and its seal; return the file."""
+    code = {"commit": None, "dirty": None, "digest": "0" * 64}
+    named = ({**entry, "run": run_name(entry["spec"]), "code": entry.get("code") or code} for entry in records)
+    file.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in map(record.sealed, named)))
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from record_fixtures import RECORDS
+from record_fixtures import RECORDS, write_set
 
 from kanbench.base import paths
 from kanbench.base.errors import InvalidInput
@@ -154,10 +154,7 @@ def test_files_are_equal_for_equal_records(tmp_path):
 
 
 def test_without_records_a_placeholder_says_so(tmp_path, records):
-    import json
-
-    few = tmp_path / "records.jsonl"
-    few.write_text(json.dumps(next(r for r in records if r["experiments"] == ["E7"])) + "\n")
+    few = write_set([next(r for r in records if r["experiments"] == ["E7"])], tmp_path / "records.jsonl")
     for path in render.render("grid_and_depth", few, tmp_path):
         assert path.is_file()
     render.render("parameters_and_memory", few, tmp_path)

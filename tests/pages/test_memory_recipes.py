@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 import pytest
+from record_fixtures import write_set
 
 from kanbench.pages import recipes, render, style
 from kanbench.pages import steps as profiled_steps
@@ -151,10 +152,8 @@ def test_the_break_even_size_is_where_both_counts_meet(frame):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_they_render(name, tmp_path, steps):
-    import json
 
-    file = tmp_path / "records.jsonl"
-    file.write_text("".join(json.dumps(record) + "\n" for record in steps))
+    file = write_set(steps, tmp_path / "records.jsonl")
     written = render.render(name, file, tmp_path)
     assert len(written) == 3
     assert all(path.stat().st_size > 200 for path in written)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
 import pandas as pd
 import paper_records
 import pytest
+from record_fixtures import write_set
 
 from kanbench.pages import published, recipes, render, style
 from kanbench.records import frame as frames
@@ -183,8 +183,7 @@ def test_a_comparison_says_how_many_runs_would_decide_it():
 
 
 def test_every_recipe_renders_from_the_whole_set(tmp_path, committed):
-    lines = [json.dumps(record) + "\n" for record in [*committed, *paper_records.records()]]
-    (tmp_path / "records.jsonl").write_text("".join(lines))
+    write_set([*committed, *paper_records.records()], tmp_path / "records.jsonl")
     names = ["schedules", "meta_learners_sweep", "table3_convolution", "table_pde"]
     for name in names:
         for path in render.render(name, tmp_path / "records.jsonl", tmp_path):

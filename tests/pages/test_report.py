@@ -10,7 +10,7 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-from record_fixtures import RECORDS
+from record_fixtures import RECORDS, write_set
 
 from kanbench.pages import recipes, render, report
 from kanbench.records.frame import read_records
@@ -143,9 +143,8 @@ def test_the_page_follows_light_and_dark(text):
 
 
 def test_a_record_cannot_break_out_of_the_page(tmp_path, committed, study, text):
-    file = tmp_path / "records.jsonl"
     bad = {**committed[0], "reason": "</script><script>alert(1)</script>", "label": "<b>&"}
-    file.write_text(json.dumps(bad) + "\n")
+    file = write_set([bad], tmp_path / "records.jsonl")
     path = report.report(file, tmp_path / "report.html", figures=study / "figures")
     text = path.read_text(encoding="utf-8")
     assert "<script>alert" not in text

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 
 import pandas as pd
 import pytest
 from question_records import NOTHING, alike, symbolic, worse
+from record_fixtures import write_set
 
 from kanbench.pages import recipes, render
 from kanbench.records import frame as frames
@@ -80,7 +80,7 @@ def test_the_answer_turns_with_the_records(read):
 
 
 def test_without_the_experiment_the_recipes_name_it(tmp_path, records):
-    (tmp_path / "records.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in records))
+    write_set(records, tmp_path / "records.jsonl")
     for name in ("table_symbolic", "answer_symbolic"):
         csv, *_ = render.render(name, tmp_path / "records.jsonl", tmp_path)
         assert "E12" in csv.read_text()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 
 import pandas as pd
 import paper_records
 import pytest
-from record_fixtures import RECORDS
+from record_fixtures import RECORDS, write_set
 
 from kanbench.pages import recipes, render, style, table
 from kanbench.pages.table import Cell, Table
@@ -37,8 +36,7 @@ def test_golden(tables, golden, name):
 
 
 def test_golden_of_the_convolutions(golden, tmp_path):
-    file = tmp_path / "records.jsonl"
-    file.write_text("".join(json.dumps(record) + "\n" for record in paper_records.records()))
+    file = write_set(paper_records.records(), tmp_path / "records.jsonl")
     made = render.make_table(recipes.discover()["table3_convolution"], render.RecordSet(file))
     assert len(made.rows) > 10
     golden("table3_convolution.csv", made.to_csv())

@@ -200,6 +200,8 @@ def lines(file: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         OSError, EOFError, ValueError, zlib.error: the file is damaged, or larger than a record set may be.
     """
+    if file.suffix == ".gz" and not file.stat().st_size:
+        raise ValueError("an empty file")
     with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
         bounded, number = _Bounded(stream), 0
         while part := bounded.readline():

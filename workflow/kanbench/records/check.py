@@ -152,8 +152,8 @@ def line(content: Mapping[str, Any], label: str) -> list[Finding]:
     if not isinstance(used, list) or not all(isinstance(each, str) for each in used):
         return [Finding(label, "experiments", repr(used)[:80], "a list of experiments", "collect the records again")]
     plain = {key: value for key, value in content.items() if key != "experiments"}
-    if plain.get("status") == "absent" and plain.get("code") is None:
-        plain |= {"status": "skipped", "code": {"commit": None, "dirty": None, "digest": ""}}
+    if plain.get("status") == "absent":
+        plain |= {"status": "skipped", "code": plain.get("code") or {"commit": None, "dirty": None, "digest": ""}}
     return findings(plain, label, whole=content, protocol=False)
 
 

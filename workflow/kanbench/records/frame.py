@@ -18,6 +18,7 @@ from kanbench.base import paths, spreadsheet
 from kanbench.base.errors import Finding, InvalidInput, MissingData
 from kanbench.base.spec import canonical, digest
 from kanbench.records import archive, check, collect
+from kanbench.records.record import SEAL
 
 FILES = ("records.jsonl.gz", "records.jsonl")
 FAILED = ("diverged", "out_of_memory", "timed_out", "failed")
@@ -91,8 +92,6 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         found = str(error) or type(error).__name__
         raise InvalidInput([Finding(label, "", found, "a whole record set", step)]) from None
-    if not records and not problems:
-        problems.append(Finding(label, "", "an empty file", "a record set", step))
     if problems:
         raise InvalidInput(problems)
     return records
@@ -114,8 +113,9 @@ def _planned_only(plan: Path, known: set[str]) -> Iterable[dict[str, Any]]:
 
 
 def fingerprint(records: Iterable[Mapping[str, Any]]) -> str:
-    """Return the SHA-256 of a record set: independent of the order of its records and of compression."""
-    lines = sorted(json.dumps(record, sort_keys=True, separators=(",", ":")) for record in records)
+    """Return the SHA-256 of a record set: independent of the order of its records, of seals and of compression."""
+    plain = ({key: value for key, value in record.items() if key != SEAL} for record in records)
+    lines = sorted(json.dumps(record, sort_keys=True, separators=(",", ":")) for record in plain)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
