@@ -84,12 +84,12 @@ def test_until_a_record_can_be_made_the_exit_status_says_so_and_the_set_stays(ru
     collected = (results / "records.jsonl.gz").read_bytes()
     (record,) = (results / "runs/feynman/mlp").glob("*.json")
     damage(record, b"")
-    model = suite / "baselines/mlp/model.py"
-    original = model.read_text()
-    model.write_text(original.replace("import", "imported", 1))
+    loop = suite / "workflow/kanbench/training/train.py"
+    original = loop.read_text()
+    loop.write_text(original.replace("import", "imported", 1))
     command(run, suite, status=1)
     assert (results / "records.jsonl.gz").read_bytes() == collected
-    model.write_text(original)
+    loop.write_text(original)
     command(run, suite)
     assert planned(command(run, suite, "--dry-run")) == (0, 0)
 
