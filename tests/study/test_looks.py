@@ -47,7 +47,7 @@ def seeds(content, **overrides) -> dict[str, list[int]]:
 
 def begin(content, **overrides) -> None:
     """Plan as the workflow does, which keeps what was decided."""
-    plan.expand(config.from_content({**content, **overrides}, "tiny.yaml")).write()
+    plan.expand(config.from_content({**content, **overrides}, "tiny.yaml")).due.write_plan()
 
 
 def test_the_first_look_has_the_first_number_of_seeds(study):
