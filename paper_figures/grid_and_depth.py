@@ -1,8 +1,8 @@
 """Error against grid size at several depths
 
 The geometric mean over tasks of the test error, per seed; line and band are its median and spread over seeds (95 %
-interval from six seeds on, below that the range). Methods without a grid are dashed lines. The points of a line hold
-the same tasks: those on which the method has an ok run at every grid size where it has any.
+interval from six seeds on, below that the range). Methods without a grid are dashed lines. All points of a panel hold
+the same tasks: those on which every method has an ok run at every grid size where it has any.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import cells, drawing, palette, table
+from kanbench.pages import cells, drawing, palette, shared_tasks, table
 
 KIND = "figure"
 EXPERIMENTS = ["E1", "E1grid"]
@@ -26,10 +26,9 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     swept = records[records["task"].isin(grids[grids > 1].index)]
     methods = swept.groupby("method")[GRID].nunique()
     swept = swept[swept["method"].isin(methods[methods != 1].index)]
-    rows = []
+    rows, complete = [], _complete(swept[swept["error"] > 0])
     for (depth, label), planned in swept.groupby([DEPTH, "label"]):
-        runs = planned[planned["error"] > 0]
-        tasks = _complete(runs)
+        runs, tasks = planned[planned["error"] > 0], complete.get(depth, [])
         missing = {grid: part for grid, part in planned.groupby(GRID) if grid not in set(runs[GRID])}
         rows += [_without(label, depth, grid, part) for grid, part in missing.items()]
         for grid, points in runs[runs["task"].isin(tasks)].groupby(GRID, dropna=False):
@@ -66,11 +65,10 @@ def _without(label: str, depth: float, grid: float, planned: pd.DataFrame) -> di
     }
 
 
-def _complete(runs: pd.DataFrame) -> list[str]:
-    """Return the tasks that have an ok run at every grid size at which any task of this method and depth has one."""
-    grids = runs[GRID].nunique(dropna=False)
-    covered = runs.groupby("task")[GRID].nunique(dropna=False)
-    return list(covered[covered == grids].index)
+def _complete(runs: pd.DataFrame) -> dict[float, list[str]]:
+    """Return, by depth, the tasks that every method has at every grid size at which it has an ok run of any task."""
+    points = runs.assign(point=runs["label"] + " " + runs[GRID].astype(str))
+    return {depth: shared_tasks.of_rows(block, ["point"], "task", "error") for depth, block in points.groupby(DEPTH)}
 
 
 def draw(frame: pd.DataFrame):

@@ -82,7 +82,7 @@ def test_baselines_import_neither_the_harness_nor_each_other():
 def test_figures_are_drawn_from_records_alone():
     names = ("records.symbolic_runs", "statistics.stats", "statistics.partitions", "verdicts.comparison")
     names += tuple(f"pages.{name}" for name in ("published", "table", "cells", "floors", "steps", "answers"))
-    names += tuple(f"pages.{name}" for name in ("style", "palette", "drawing", "naming"))
+    names += tuple(f"pages.{name}" for name in ("style", "palette", "drawing", "naming", "shared_tasks"))
     allowed = {f"kanbench.{name}" for name in names}
     for path in (ROOT / "paper_figures").rglob("*.py"):
         assert not tops(path) & {"torch", "metakan", "baselines"}, path
