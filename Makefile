@@ -70,6 +70,7 @@ format: install ## Rewrite the code in house style
 
 bench: install ## Speed and memory, measured side by side
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/data_loading.py
 	$(BIN)/python benchmarks/training_loop.py
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kanbench.base import seeds
+from kanbench.base import paths, seeds
 from kanbench.baselines import build, discovery
 from kanbench.tasks.task import Problem
 from metakan import KAN
@@ -91,3 +91,19 @@ def test_compiled_code_declines_what_needs_second_derivatives(name):
     module = build.load_model_module(method_of(name).baseline)
     assert "second derivatives" in module.declines(Problem("pde", inputs=2, outputs=1), {"compiled": True})
     assert module.declines(Problem("pde", inputs=2, outputs=1), {"compiled": False}) is None
+
+
+def test_the_benchmark_has_a_row_for_every_package_present_or_not(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(paths.root() / "benchmarks"))
+    import peers
+
+    monkeypatch.setitem(sys.modules, "inkan", None)
+    for loaded in [key for key in sys.modules if key.startswith("kanbench_baseline_inkan")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    assert peers.main(["--width", "6", "8", "3", "--batch", "4", "--rounds", "1"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert list(rows) == list(peers.METHODS)
+    assert "skipped: inkan needs the package 'inkan'" in rows["inkan"]
+    assert "efficient" in rows["efficient_kan"].partition(" ")[2], "upstream or own"
+    ratios = [float(rows[name].split()[5]) for name in peers.DENSE if "skipped" not in rows[name]]
+    assert min(ratios) == 1.0
