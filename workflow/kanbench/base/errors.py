@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -58,7 +58,14 @@ class MissingData(KanbenchError):
 
 
 class Unavailable(KanbenchError):
-    """A method or an experiment cannot run here (a package or a capability is absent). Becomes `skipped`."""
+    """A method or an experiment cannot run here (a package or a capability is absent). Becomes `skipped`.
+
+    `missing` says by kind what was not there, for the record: the run is planned again once it is.
+    """
+
+    def __init__(self, message: str, missing: Mapping[str, str | None] | None = None):
+        super().__init__(message)
+        self.missing = dict(missing or {})
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from kanbench.base.errors import KanbenchError, Unavailable
+from kanbench.baselines import depends
 from kanbench.baselines.discovery import MODEL, REST, Baseline, Method
 from kanbench.tasks.task import Problem
 
@@ -40,7 +41,7 @@ def load_model_module(baseline: Baseline) -> ModuleType:
 
     Raises:
         Unavailable: a package that the baseline `requires` cannot be imported.
-        BrokenContract: the file cannot be imported for another reason, or has no function `build`.
+        BrokenContract: the file, or a package that is here, cannot be imported, or there is no function `build`.
     """
     path = baseline.path / MODEL
     seen = f"{path}:{path.stat().st_mtime_ns}"
@@ -70,10 +71,14 @@ def _execute(name: str, path: Path) -> None:
 
 
 def _require(baseline: Baseline, package: str) -> None:
+    """Import a package; one that is not there has the run skipped, one that is there and broken is an error."""
     try:
         importlib.import_module(package)
     except ImportError as error:
-        raise Unavailable(f"{baseline.name} needs the package '{package}': {error}") from error
+        if depends.is_there(package):
+            raise BrokenContract(f"builds: the package '{package}' is here and cannot be imported: {error}") from error
+        reason = f"{baseline.name} needs the package '{package}': {error}"
+        raise Unavailable(reason, {"package": package, "found": None}) from error
 
 
 def build(method: Method, settings: Mapping[str, Any], problem: Problem) -> nn.Module:

@@ -48,6 +48,11 @@ def packages(baseline: Baseline) -> dict[str, dict[str, str | None] | None]:
     return {name: _found(name) for name in sorted({*baseline.requires, *baseline.prefers})}
 
 
+def is_there(name: str) -> bool:
+    """Tell whether a package can be found, whether or not it can be imported."""
+    return _found(name) is not None
+
+
 def _found(name: str) -> dict[str, str | None] | None:
     try:
         specification = find_spec(name)

@@ -41,7 +41,9 @@ def report(results: Iterable[RuleResult]) -> int:
         by_method.setdefault(result.method, []).append(result)
     for method, outcomes in by_method.items():
         tried = [result for result in outcomes if result.ok is not None]
-        print(f"{method}: {sum(bool(result.ok) for result in tried)} of {len(tried)} rules kept")
+        skipped = any(result.rule == "builds" and result.ok is None for result in outcomes)
+        kept = f"{sum(bool(result.ok) for result in tried)} of {len(tried)} rules kept"
+        print(f"{method}: {'skipped, the model was not tried' if skipped else kept}")
         for result in outcomes:
             if result.ok is None:
                 print(f"  {result.rule}: {result.message}")

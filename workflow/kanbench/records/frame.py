@@ -126,9 +126,10 @@ def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     metric at the step chosen on validation), `error` (`value`, or 1 - `value` where higher is better),
     `legacy_error` (the same of the best test evaluation), `cell` (digest of the spec without its seed: the
     replicates of one cell differ in their seed only) and `settings` (what tells cells of a task and method apart).
+    Results that different packages made, or a package and the code that stands in for it, are of different methods.
     Columns that a record lacks are null. Absent runs take family, metric and goal from other runs of their task.
     """
-    records = [dict(record) for record in records]
+    records = _apart([dict(record) for record in records])
     _complete(records)
     tasks, settings = _task_labels(records), _settings_labels(records)
     labels = _unique_labels(records)
@@ -203,6 +204,30 @@ def _as_text(entry: Any) -> Any:
     if isinstance(entry, (list, tuple)) and all(isinstance(part, str) for part in entry):
         return " ".join(entry)
     return json.dumps(entry) if isinstance(entry, (list, tuple, dict)) else entry
+
+
+def _apart(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Name the package in method and label where a method's results were made by more than one implementation."""
+    made: dict[str, set[tuple]] = defaultdict(set)
+    for record in records:
+        if record["status"] not in ("skipped", "absent"):
+            made[record["spec"]["method"]["name"]].add(_packages(record))
+    return [_named(record) if len(made[record["spec"]["method"]["name"]]) > 1 else record for record in records]
+
+
+def _packages(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the packages outside the suite that made a record, each with its version and the start of its digest."""
+    found = (record.get("code") or {}).get("packages") or {}
+    return tuple((name, f"{each['version']}-{each['digest'][:6]}") for name, each in sorted(found.items()) if each)
+
+
+def _named(record: dict[str, Any]) -> dict[str, Any]:
+    packages = ", ".join(" ".join(each) for each in _packages(record))
+    if not packages:
+        return record
+    method = record["spec"]["method"]
+    spec = {**record["spec"], "method": {**method, "name": f"{method['name']}@{packages}"}}
+    return {**record, "spec": spec, "label": f"{record.get('label') or method['name']} ({packages})"}
 
 
 def _cell(spec: Mapping[str, Any]) -> str:

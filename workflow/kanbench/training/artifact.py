@@ -41,9 +41,9 @@ def read(runs: Path, spec: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], 
     """Return the state that the run of a spec left, and the run's status.
 
     Raises:
-        MissingData: there is no such file.
+        MissingData: there is no such file, or it is damaged.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     file = path(runs, spec)
     if not file.is_file():
@@ -51,5 +51,11 @@ def read(runs: Path, spec: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], 
             f"no weights of the run {run_name(spec)}\n  looked for: {file}\n"
             "  next: train that run first (`snakemake` does so by itself), or name its folder with --runs"
         )
-    with safe_open(file, framework="pt") as content:
-        return {name: content.get_tensor(name) for name in content.keys()}, content.metadata()["status"]  # noqa: SIM118
+    try:
+        with safe_open(file, framework="pt") as content:
+            return {name: content.get_tensor(name) for name in content.keys()}, content.metadata()["status"]  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, KeyError) as error:
+        raise MissingData(
+            f"the weights of the run {run_name(spec)} are damaged: {error}\n  looked at: {file}\n"
+            "  next: the same command of the workflow trains that run again; by hand, delete the file and train it"
+        ) from None

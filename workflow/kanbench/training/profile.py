@@ -41,7 +41,9 @@ def run(spec: Mapping[str, Any], *, exclusive: bool = False) -> dict[str, Any]:
         return result
     device = torch.device(spec["device"])
     if device.type == "cuda" and not torch.cuda.is_available():
-        return result | {"status": "skipped", "reason": f"the spec asks for {device}, and torch finds no GPU here"}
+        reason = f"the spec asks for {device}, and torch finds no GPU here"
+        missing = {"device": str(device), "found": provenance.accelerator()}
+        return result | {"status": "skipped", "reason": reason, "skipped_for": missing}
     result["environment"] = provenance.environment(device)
     result["time"]["exclusive"] = exclusive
     try:
@@ -56,6 +58,8 @@ def run(spec: Mapping[str, Any], *, exclusive: bool = False) -> dict[str, Any]:
             _measure(spec, method, module, result, device)
     except Unavailable as error:
         result.update(status="skipped", reason=str(error))
+        if error.missing:
+            result["skipped_for"] = error.missing
     except BaseException as error:
         result.update(failures.of_error(error))
     return result

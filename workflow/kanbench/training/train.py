@@ -67,7 +67,8 @@ class Attempt:
             return
         if self.device.type == "cuda" and not torch.cuda.is_available():
             reason = f"the spec asks for {self.device}, and torch finds no GPU here"
-            self.result.update(status="skipped", reason=reason)
+            missing = {"device": str(self.device), "found": provenance.accelerator()}
+            self.result.update(status="skipped", reason=reason, skipped_for=missing)
         else:
             self.result["environment"] = provenance.environment(self.device)
 
@@ -84,6 +85,8 @@ class Attempt:
             yield
         except Unavailable as error:
             status, reason = "skipped", str(error)
+            if error.missing:
+                self.result["skipped_for"] = error.missing
         except loop.Diverged as error:
             status, reason = "diverged", str(error)
         except loop.TimedOut as error:
@@ -165,6 +168,7 @@ class Attempt:
         if self.going:
             with self.outcomes():
                 self._check_data()
+        result["environment"]["threads"] = torch.get_num_threads()  # a plug-in may have changed it
         result["time"].update(train_seconds=seconds, step_seconds=dict(step_seconds), capture=self.session.capture)
         result.update(curve=history.curve, analyses=self._analyses.results)
         if not self.going:
