@@ -78,6 +78,21 @@ def test_what_our_reader_refuses_snakemake_does_not_accept(run, shared_suite, ti
     assert "Job stats" not in done.stdout + done.stderr
 
 
+def test_a_bad_claim_is_refused_before_the_dag_exists(run, study):
+    file = study / "paper_figures/claims.yaml"
+    text = file.read_text()
+    assert ", expect: " in text
+    file.write_text(re.sub(r", expect: \w+", "", text, count=1))
+    done = run(snakemake("--dry-run"), study)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "criterion.expect" in output
+    assert "expect, which paired_" in output
+    assert "Job stats" not in output
+    file.write_text(text)
+    assert run(snakemake("--dry-run"), study).returncode == 0
+
+
 def test_train_touch_edit_revert_and_add_rerun_exactly_what_they_should(run, study, tiny):
     done = run(snakemake("--until", "train"), study)
     assert done.returncode == 0, done.stdout + done.stderr
