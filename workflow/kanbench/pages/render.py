@@ -19,6 +19,8 @@ from kanbench.records import frame as frames
 from kanbench.verdicts import claims as verdicts
 
 SUITE = "MetaKAN benchmark"
+WAIVED = "method_info.waived."
+"""Beginning of the columns that hold why a rule of the contract is waived for a method."""
 VERDICT_ORDER = ("holds", "in part", "undecided", "fails", "no records")
 CLAIMS_CAPTION = (
     "Each statement with what the records say. Ratios are method over reference. Intervals are 95 % intervals of the "
@@ -125,7 +127,18 @@ def make_table(recipe: recipes.Recipe, record_set: RecordSet) -> table.Table:
         title=recipe.title,
         caption=recipe.caption,
         citation=f"{record_set.citation}, table {recipe.name}.",
+        notes=(*made.notes, *_waivers(frames.of_experiments(record_set.frame, recipe.experiments))),
     )
+
+
+def _waivers(records: pd.DataFrame) -> list[str]:
+    """Return a note for every rule of the contract that a method of these records breaks as it was published."""
+    notes = []
+    for column in sorted(name for name in records if name.startswith(WAIVED)):
+        rule = column.removeprefix(WAIVED).replace("_", " ")
+        for (label, reason), _ in records[records[column].notna()].groupby(["label", column]):
+            notes.append(f"{label}: the rule '{rule}' of the contract does not hold: {reason}.")
+    return notes
 
 
 def render_claims(records: str | Path, output: str | Path, declared: Path | None = None) -> list[Path]:
