@@ -1,6 +1,8 @@
 """Memory and speed of the engine against its promises, all in one run.
 
-    python benchmarks/engine.py [--rounds 9] [--threads 2] [--only fully_connected|linear|convolution|parity]
+    python benchmarks/engine.py [--rounds 9] [--threads 2] [--only walk]
+
+Sections are fully_connected, walk, second_order, linear, convolution and parity.
 
 Prints one row a promise: what was measured, the limit, and whether it holds; exits with 1 if one does not.
 
@@ -30,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 from metakan import KAN, MetaConvKAN, MetaKAN  # noqa: E402
 
 WIDTH = [784, 1024, 1024, 10]
+SMALL = [784, 64, 64, 10]
 CHANNELS = (16, 32, 64, 128, 256, 256, 512, 512)
 MIB = 2**20
 
@@ -53,25 +56,30 @@ class Row:
 
 def make_mlp() -> nn.Module:
     """Return the multilayer perceptron of the same widths."""
+    return nn.Sequential(*_dense(WIDTH))
+
+
+def _dense(width: list[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(WIDTH[:-1], WIDTH[1:], strict=True):
+    for inputs, outputs in zip(width[:-1], width[1:], strict=True):
         layers += [nn.Linear(inputs, outputs), nn.SiLU()]
-    return nn.Sequential(*layers[:-1])
+    return layers[:-1]
 
 
-def make_efficient_kan() -> nn.Module:
+def make_efficient_kan(width: list[int] | None = None) -> nn.Module:
     """Return efficient-KAN in the formulation of `baselines/efficient_kan`."""
     path = ROOT / "baselines/efficient_kan/model.py"
     spec = importlib.util.spec_from_file_location("benchmark_efficient_kan", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.EfficientKAN(WIDTH)
+    return module.EfficientKAN(width or WIDTH)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "MLP": make_mlp,
     "efficient-KAN": make_efficient_kan,
     "MetaKAN": lambda: MetaKAN(WIDTH),
+    "MetaKAN, G = 50": lambda: MetaKAN(WIDTH, grid_size=50),
     "MetaKAN linear": lambda: MetaKAN(WIDTH, meta_activation="none"),
     "MetaKAN plain": lambda: MetaKAN(WIDTH, mode="materialized"),
     "tiled KAN": lambda: KAN(WIDTH, mode="tiled"),
@@ -144,6 +152,57 @@ def fully_connected(rounds: int) -> list[Row]:
     return rows
 
 
+def walk(rounds: int) -> list[Row]:
+    """Check the ReLU MetaKAN's time against the MLP and against itself on a finer grid, and a small network's peak."""
+    rows = []
+    for batch, limit in ((128, 4.0), (1024, 3.5)):
+        found, detail = ratios(["MetaKAN"], "MLP", batch, rounds)["MetaKAN"]
+        rows.append(Row(f"step time over MLP, batch {batch}", found, limit, "x", detail))
+    for batch in (128, 1024):
+        name = "MetaKAN, G = 50"
+        found, detail = ratios([name], "MetaKAN", batch, rounds)[name]
+        rows.append(Row(f"G = 50: step time over G = 5, batch {batch}", found, 1.25, "x", detail))
+        fine, coarse = (image_step(each, batch).peak() for each in (name, "MetaKAN"))
+        rows.append(Row(f"G = 50: peak over G = 5, batch {batch}", fine / coarse, 1.3, "x", f"{fine:.1f} MiB"))
+    steps = {}
+    for name, model in {"MLP": nn.Sequential(*_dense(SMALL)), "MetaKAN": MetaKAN(SMALL)}.items():
+        steps[name] = Step(model, torch.randn(128, SMALL[0]), torch.randint(10, (128,))).peak()
+    detail = f"{steps['MetaKAN']:.2f} against {steps['MLP']:.2f} MiB"
+    rows.append(Row("55 k edges: peak over MLP, batch 128", steps["MetaKAN"] / steps["MLP"], 2.0, "x", detail))
+    return rows
+
+
+class ResidualStep(Step):
+    """One training step on the squared residual of a Poisson problem, with four dimensions of the Laplacian."""
+
+    def __call__(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        x = self.x.detach().requires_grad_()
+        u = self.model(x.view_as(x))
+        (slope,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+        curvature = [torch.autograd.grad(slope[:, i].sum(), x, create_graph=True)[0][:, i] for i in range(4)]
+        (sum(curvature) - 1).square().mean().backward()
+        self.optimiser.step()
+
+
+def second_order(rounds: int) -> list[Row]:
+    """Check a step with second derivatives against efficient-KAN."""
+    width, x = [10, 128, 128, 128, 1], torch.rand(100, 10) - 0.5
+    models = {"MetaKAN": MetaKAN(width), "efficient-KAN": make_efficient_kan(width)}
+    steps = {name: ResidualStep(model, x, torch.zeros(1)) for name, model in models.items()}
+    times = [{name: step.seconds() for name, step in steps.items()} for _ in range(rounds)]
+    ratio = statistics.median(each["MetaKAN"] / each["efficient-KAN"] for each in times)
+    ours, theirs = (step.peak() for step in steps.values())
+    typical = {name: statistics.median(each[name] for each in times) * 1e3 for name in steps}
+    detail = f"{typical['MetaKAN']:.0f} ms against {typical['efficient-KAN']:.0f} ms"
+    return [
+        Row("Poisson residual: step time over efficient-KAN", ratio, 0.5, "x", detail),
+        Row(
+            "Poisson residual: peak over efficient-KAN", ours / theirs, 0.5, "x", f"{ours:.1f} against {theirs:.1f} MiB"
+        ),
+    ]
+
+
 def linear(rounds: int) -> list[Row]:
     """Check the factorised variant's peak and time against the MLP."""
     rows = []
@@ -204,6 +263,8 @@ def parity(rounds: int) -> list[Row]:
 
 SECTIONS = {
     "fully_connected": fully_connected,
+    "walk": walk,
+    "second_order": second_order,
     "linear": linear,
     "convolution": convolution,
     "parity": parity,

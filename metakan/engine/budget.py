@@ -13,7 +13,7 @@ from .sources import Dense, Generated
 
 MIB = 2**20
 # Below this, what the plain form keeps for backward is not worth the time of recomputing it.
-PLAIN_BYTES = 4 * MIB
+PLAIN_BYTES = MIB
 # A tile may use this multiple of input, output and one number an edge, which any layer holds, within these limits.
 # Fewer tiles are quicker; with three the peak of a step is still that of the optimiser's update, or close to it.
 TILE_SHARE = 3

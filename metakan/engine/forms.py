@@ -85,7 +85,7 @@ class _Evaluation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        saved, needed = ctx.saved_tensors, _wanted(ctx)
         if gradient is None:
             return (None,) * len(ctx.needs_input_grad)
         (x, *tensors), kept = saved[: ctx.count], saved[ctx.count :]
@@ -103,6 +103,29 @@ class _Evaluation(torch.autograd.Function):
             members.append(_Evaluation.apply(form, *own))
         outputs = tuple(torch.stack(parts) for parts in zip(*members, strict=True))
         return outputs, (0,) * len(outputs)
+
+
+def _wanted(ctx: Any) -> tuple[bool, ...]:
+    """Return which inputs' gradients this pass asks for, the form excepted.
+
+    `torch.autograd.grad` with respect to the points alone, as in a differential equation, needs none of the parameters,
+    although they require gradients.
+    """
+    needed = ctx.needs_input_grad[1:]
+    try:
+        nodes = [node for node, _ in ctx.next_functions[-len(needed) :]]
+    except AttributeError:  # in a transform of `torch.func` there are no nodes to ask
+        return needed
+    if len(nodes) != len(needed):
+        return needed
+    return tuple(need and (node is None or _executed(node)) for need, node in zip(needed, nodes, strict=True))
+
+
+def _executed(node: Any) -> bool:
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # how torch says that this is a leaf whose gradient is asked for
+        return True
 
 
 def _differentiable(form: Form, inputs: tuple[Tensor, ...], gradient: Tensor, needed: tuple[bool, ...]):

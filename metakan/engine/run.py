@@ -22,11 +22,13 @@ from .walk import Walk, quick, walkable
 def evaluate(
     x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution, mode: str
 ) -> tuple[Tensor, str]:
-    """Return the output and the form that gave it: "materialized", "tiled", "factorised" or "fused".
+    """Return the output and the form that gave it: "materialized", "tiled", "walk", "factorised" or
+    "fused".
 
     A meta-learner without activation is factorised unless ``mode`` is "materialized". Otherwise "auto" means tiled
-    once the plain form would keep more than `PLAIN_BYTES`, or fused where a GPU can run that. Recorded for others, or
-    in forward mode, every layer takes the plain form (`native.needs_operators`).
+    once the plain form would keep more than `PLAIN_BYTES`, or fused where a GPU can run that, or the walk where a
+    processor's kernels can and the layer has outputs enough. Recorded for others, or
+    in some transforms, every layer takes the plain form (`native.needs_operators`).
     """
     if native.needs_operators(x, *source.tensors()):
         mode = "materialized"

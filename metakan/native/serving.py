@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor, is_gradtrackingtensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch._subclasses.functional_tensor import FunctionalTensorMode
 from torch.autograd import forward_ad
@@ -57,19 +57,29 @@ def traced() -> bool:
 
 
 def needs_operators(*tensors: Tensor) -> bool:
-    """Tell whether only torch's own operators will do: for a graph that others will read, or in forward mode.
+    """Tell whether only torch's own operators will do: for a graph that others will read, or in some transforms.
 
     A graph of torch.jit, make_fx or torch.export must hold for other sizes than those it was recorded with, and
-    forward-mode derivatives follow operators alone; a tensor on "meta" has only a shape to show. A fake tensor stands
-    for a real one instead, and torch.compile leaves what it cannot follow to eager code.
+    forward mode, `torch.func.grad` and its kind follow operators alone; a tensor on "meta" has only a shape to show. A
+    fake tensor stands for a real one instead, `torch.func.vmap` is taken member by member (see `metakan.engine.forms`),
+    and torch.compile leaves what it cannot follow to eager code.
     """
     if torch.compiler.is_dynamo_compiling():
         return False
     if torch.jit.is_tracing() or torch.compiler.is_exporting():
         return True
-    if any(tensor.is_meta for tensor in tensors) or forward_ad._current_level >= 0:
+    if any(tensor.is_meta or _differentiated(tensor) for tensor in tensors) or forward_ad._current_level >= 0:
         return True
     return any(isinstance(mode, ProxyTorchDispatchMode) for mode in _get_current_dispatch_mode_stack())
+
+
+def _differentiated(tensor: Tensor) -> bool:
+    """Tell whether `torch.func.grad` or one of its kind follows the tensor, below any `vmap`."""
+    while is_functorch_wrapped_tensor(tensor):
+        if is_gradtrackingtensor(tensor):
+            return True
+        tensor = get_unwrapped(tensor)
+    return False
 
 
 def has_values(*tensors: Tensor) -> bool:

@@ -177,3 +177,46 @@ def test_meta_and_fake_tensors_have_the_shapes_of_real_ones():
         y = MetaConvKAN((8, 16), mode="tiled").eval()(torch.zeros(2, 3, 8, 8))
         y.sum().backward()
     assert y.shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_stacked_networks_train_as_each_alone(name):
+    torch.manual_seed(0)
+    models = [NETWORKS[name]().double() for _ in range(3)]
+    x = torch.randn(3, 7, 6, dtype=torch.float64)
+    names = [key for key, _ in models[0].named_parameters()]
+    stacked = {
+        key: torch.stack([dict(model.named_parameters())[key].detach() for model in models]).requires_grad_()
+        for key in names
+    }
+    losses = vmap(lambda parameters, points: functional_call(models[0], parameters, (points,)).sin().sum())(stacked, x)
+    found = torch.autograd.grad(losses.sum(), list(stacked.values()))
+    used = models[0].mode_used
+    for index, model in enumerate(models):
+        expected = torch.autograd.grad(model(x[index]).sin().sum(), list(model.parameters()))
+        assert model.mode_used == used  # the form does not change because others are trained beside it
+        for ours, theirs in zip(found, expected, strict=True):
+            assert torch.allclose(ours[index], theirs, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_jacobians_in_both_modes_are_those_of_autograd(name):
+    torch.manual_seed(0)
+    model, x = NETWORKS[name]().double(), torch.randn(2, 6, dtype=torch.float64)
+    expected = torch.autograd.functional.jacobian(model, x)
+    for mode in (torch.func.jacrev, torch.func.jacfwd):
+        assert torch.allclose(mode(model)(x), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_only_the_gradients_that_are_asked_for_are_computed(monkeypatch):
+    from metakan.engine import forms
+
+    model, x = MetaKAN([6, 5, 3], mode="tiled"), torch.randn(4, 6, requires_grad=True)
+    seen, wanted = [], forms._wanted
+    monkeypatch.setattr(forms, "_wanted", lambda ctx: seen.append(wanted(ctx)) or seen[-1])
+    torch.autograd.grad(model(x).sum(), x)
+    assert seen == [(True, *[False] * 5)] * 2
+    torch.autograd.grad(model(x.detach()).sum(), model.layers[1].prompts)
+    assert seen[2:] == [(False, True, *[False] * 4)]
+    model(x).sum().backward()
+    assert seen[3:] == [(True,) * 6] * 2

@@ -124,15 +124,27 @@ def test_a_diverging_run_does_not_touch_the_others(spec, monkeypatch):
     assert numbers(found[0])[-1] == pytest.approx(numbers(alone)[-1], rel=1e-5)
 
 
+def test_forms_with_a_backward_of_their_own_are_stacked(spec):
+    specs = seeds_of(of_method(spec, "metakan-linear", steps=3, evaluations=3), 2)
+    for each, found in zip(specs, ensemble.run(specs), strict=True):
+        assert found["time"]["together"] == 2
+        for ours, theirs in zip(numbers(found), numbers(train.run(each)), strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4)
+
+
 @pytest.mark.parametrize(
-    ("name", "changes", "reason"),
+    ("changes", "reason"),
     [
-        ("mlp", {"optimiser": "lbfgs", "learning_rate": 1.0, "steps": 3, "evaluations": 3}, "lbfgs"),
-        ("metakan-linear", {"steps": 3, "evaluations": 3}, "cannot be stacked"),
+        ({"optimiser": "lbfgs", "learning_rate": 1.0, "steps": 3, "evaluations": 3}, "lbfgs"),
+        ({"steps": 3, "evaluations": 3}, "cannot be stacked: no rule"),
     ],
 )
-def test_what_cannot_be_stacked_is_trained_one_by_one_and_says_why(spec, name, changes, reason):
-    specs = seeds_of(of_method(spec, name, **changes), 2)
+def test_what_cannot_be_stacked_is_trained_one_by_one_and_says_why(spec, changes, reason, monkeypatch):
+    def refused(_):
+        raise RuntimeError("no rule for this operator")
+
+    monkeypatch.setattr(ensemble, "vmap", refused)
+    specs = seeds_of(of_method(spec, "mlp", **changes), 2)
     for each, found in zip(specs, ensemble.run(specs), strict=True):
         assert found["time"]["together"] == 1
         assert reason in found["time"]["apart"]
