@@ -4,10 +4,10 @@ VENV ?= .venv
 CORES ?= all
 CONFIG ?=
 BIN := $(VENV)/bin
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --workflow-profile workflow/profiles/default --cores $(CORES)
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce smoke paper gpu tuning render test test-gpu lint format bench check-baseline new-baseline status report clean
+.PHONY: help install reproduce smoke paper gpu tuning render retry test test-gpu lint format bench check-baseline new-baseline status report clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -32,7 +32,7 @@ gpu: install ## All that needs a GPU: its tests, the engine's and the loop's spe
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m gpu -rs
 	-$(BIN)/python benchmarks/gpu_engine.py
 	$(BIN)/python benchmarks/training_loop.py
-	-$(SNAKEMAKE) --configfile workflow/config/paper.yaml --keep-going
+	-$(SNAKEMAKE) --configfile workflow/config/paper.yaml
 	$(BIN)/python -m kanbench collect --plan results/paper/plan.json --output results/reference
 
 tuning: install ## Choose learning rates, what E12 leaves open, and references, on validation and on seeds of its own
@@ -43,6 +43,9 @@ tuning: install ## Choose learning rates, what E12 leaves open, and references, 
 
 render: install ## Render the published record set again; needs no GPU
 	$(SNAKEMAKE) --config records=results/reference
+
+retry: install ## Make the runs of the default study again that failed (`python -m kanbench retry --help` for others)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m kanbench retry --cores $(CORES)
 
 status: install ## How far the default study is: runs done, planned, failed, time left
 	$(BIN)/python -m kanbench status

@@ -14,7 +14,16 @@ import pytest
 pytest_plugins = ["record_fixtures"]
 
 ROOT = Path(__file__).resolve().parents[1]
-SUITE = ("Snakefile", "workflow", "baselines", "metakan", "paper_figures", "environment.yml", "pyproject.toml")
+SUITE = (
+    "Snakefile",
+    "profiles",
+    "workflow",
+    "baselines",
+    "metakan",
+    "paper_figures",
+    "environment.yml",
+    "pyproject.toml",
+)
 
 TINY = {
     "study": "tiny",

@@ -26,7 +26,7 @@ def study(suite, tiny):
 
 
 def snakemake(*arguments, config="tiny.yaml") -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config, *arguments]
+    return [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "none", "--configfile", config, *arguments]
 
 
 def planned(output: str, rule: str) -> int:
@@ -47,7 +47,7 @@ PART = ("--config", "only=E2,E4,E8,E10,E11,E12")
 
 @pytest.mark.parametrize(("name", "options"), [("smoke", ()), ("laptop", ()), ("paper", PART)])
 def test_every_study_can_be_planned_by_snakemake(run, shared_suite, name, options):
-    output = dry(run, shared_suite, "--quiet", "rules", *options, config=f"workflow/config/{name}.yaml")
+    output = dry(run, shared_suite, *options, config=f"workflow/config/{name}.yaml")
     assert planned(output, "train") > 10
     assert planned(output, "report") == 1
     assert not (shared_suite / "results").exists(), "a dry run leaves nothing behind"

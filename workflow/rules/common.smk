@@ -1,15 +1,18 @@
+import sys
 from pathlib import Path
 
 from kanbench.baselines import discovery
 from kanbench.study import config as studies
 from kanbench.pages import recipes
 from kanbench.process import server
-from kanbench.study import early, plan, resume
+from kanbench.study import early, failures, plan, resume
 
-resume.release_stale_lock(Path.cwd())
+LEADING = getattr(workflow, "is_main_process", True)
+if LEADING:
+    resume.begin(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
 PLAN = plan.expand(STUDY)
-PLAN.leading = getattr(workflow, "is_main_process", True)
+PLAN.leading = LEADING
 if PLAN.leading:
     discovery.warn(PLAN.refused)
     # A bad claim is refused now, not after the last run.
@@ -32,3 +35,22 @@ onstart:
     server.start(
         STUDY.content.get("preload", True) and getattr(workflow, "local_exec", True)
     )
+
+
+def say_failures():
+    """Print which runs failed, why, and where their logs are."""
+    if PLAN.leading and not STUDY.rendering_only:
+        print(failures.text(PLAN), file=sys.stderr, flush=True)
+
+
+onsuccess:
+    say_failures()
+
+
+onerror:
+    # Jobs failed, as against a user who stopped the workflow, and the whole study was asked for.
+    asked = getattr(workflow, "dag_settings", None)
+    partly = bool(getattr(asked, "targets", None) or getattr(asked, "until", None))
+    if PLAN.leading and getattr(workflow.scheduler, "failed", True) and not partly:
+        shell("python -m kanbench conclude {RESULTS:q} || true")
+    say_failures()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kanbench.base.errors import KanbenchError
-from kanbench.cli import baselines, data, pages, records, run, study
+from kanbench.cli import baselines, data, failures, pages, records, run, study
 
 EPILOG = "Each verb has its own --help. The workflow calls the same verbs: `snakemake -np` prints their lines."
 
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     _work(verbs)
     _serve(verbs)
     _render(verbs)
+    _mend(verbs)
     _exchange(verbs)
     _extend(verbs)
     return top
@@ -119,6 +120,23 @@ def _render(verbs) -> None:
             verb.add_argument("--recipe", required=True, help="a file of paper_figures/, without .py")
         verb.add_argument("--records", required=True, type=Path, help="records.jsonl.gz, or the folder that holds it")
         verb.add_argument("--output", required=True, type=Path, help="folder, for `report` the HTML file, to write")
+
+
+def _mend(verbs) -> None:
+    verb = _verb(verbs, "failures", failures.show, "Tell which runs of a study failed, why, and where their logs are.")
+    _config(verb)
+    verb = _verb(
+        verbs, "retry", failures.retry, "Make the failed runs of a study again; earlier records are kept aside."
+    )
+    _config(verb)
+    text = "statuses to make again, such as failed,timed_out (default: failed)"
+    verb.add_argument("--status", default="failed", help=text)
+    verb.add_argument("--match", default="", metavar="TEXT", help="only runs whose name contains TEXT")
+    verb.add_argument("--cores", default="all", help="cores for the workflow (default: all)")
+    verb.add_argument("--only-aside", action="store_true", help="set records aside and leave the rest to snakemake")
+    text = "Collect and render what there is, whatever failed (the workflow does so where a job failed)."
+    verb = _verb(verbs, "conclude", failures.conclude, text)
+    verb.add_argument("study", type=Path, help="results/<study>, or a folder with a record set")
 
 
 def _exchange(verbs) -> None:

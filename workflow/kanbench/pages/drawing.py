@@ -24,6 +24,7 @@ from kanbench.pages.palette import GREY, INK, Look
 CHARACTERS_AN_INCH = 13
 NARROWEST = 4.6
 """Inches: of a figure with one panel, so that title and legend have room."""
+NOTHING = "no ok run to draw"
 SPREADS = {table.INTERVAL: "95 % interval of the median", "range": "range over {units}"}
 
 
@@ -55,11 +56,17 @@ def title(text: str, *, inches: float = 3.1) -> str:
 
 
 def logarithmic(axes: Axes, which: str = "xy") -> None:
-    """Make axes logarithmic with plain labels at 1, 2 and 5 times the powers of ten, fewer over many decades."""
+    """Make axes logarithmic with plain labels at 1, 2 and 5 times the powers of ten, fewer over many decades.
+
+    Where a panel has no positive number to show, they go from 1 to 10.
+    """
     for name in which:
         getattr(axes, f"set_{name}scale")("log")
         axis = getattr(axes, f"{name}axis")
         low, high = sorted(getattr(axes, f"get_{name}lim")())
+        if not 0 < low < high < math.inf:
+            low, high = 1.0, 10.0
+            getattr(axes, f"set_{name}lim")(low, high)
         decades = math.log10(high / low)
         if decades < 0.7:  # too narrow for these labels: widen about the middle
             widen = 10 ** ((0.7 - decades) / 2)
@@ -195,8 +202,18 @@ def placeholder(heading: str, text: str) -> Figure:
     return figure
 
 
+def _has_data(axes: Axes) -> bool:
+    return all(math.isfinite(number) for point in axes.dataLim.get_points() for number in point)
+
+
 def settle(figure: Figure) -> None:
-    """Compute the layout once and for all, instead of anew for every file type; then move names apart."""
+    """Compute the layout once and for all, instead of anew for every file type; then move names apart.
+
+    An empty panel that does not say why says that it is one.
+    """
+    for axes in figure.axes:
+        if axes.axison and not axes.texts and not _has_data(axes):
+            note(axes, NOTHING)
     figure.set_figwidth(figure.get_figwidth() + naming.width(figure))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,31 @@ def render(recipe_name: str, records: str | Path, output: str | Path) -> list[Pa
 def _write_figure(recipe: recipes.Recipe, record_set: RecordSet, paths: list[Path]) -> None:
     mpl.use("Agg")
     module, shown = _shown(recipe, record_set)
+    if shown.empty:
+        write_placeholder(recipe, record_set, paths, record_set.supplied_by(recipe))
+        return
     with style.theme(record_set.prominent):
-        nothing = shown.empty
-        drawn = drawing.placeholder(recipe.title, record_set.supplied_by(recipe)) if nothing else module.draw(shown)
+        drawn = module.draw(shown)
         drawing.settle(drawn)
         for path in paths[:2]:
             style.save(drawn, path)
     write_text(paths[2], spreadsheet.to_csv(shown, float_format="%.6g"))
+
+
+def write_placeholder(recipe: recipes.Recipe, record_set: RecordSet, paths: Sequence[Path], text: str) -> None:
+    """Write the files of a figure that shows a text instead: why there is nothing to draw."""
+    mpl.use("Agg")
+    with style.theme(record_set.prominent):
+        drawn = drawing.placeholder(recipe.title, text)
+        drawing.settle(drawn)
+        for path in paths[:2]:
+            style.save(drawn, path)
+    write_text(paths[2], spreadsheet.to_csv(pd.DataFrame()))
+
+
+def failed_with(error: Exception) -> str:
+    """Return what stands in the place of a figure or table whose recipe raised an error."""
+    return f"Not drawn: {type(error).__name__}: {error}"[:400]
 
 
 def _shown(recipe: recipes.Recipe, record_set: RecordSet) -> tuple[Any, pd.DataFrame]:
@@ -121,6 +140,11 @@ def make_table(recipe: recipes.Recipe, record_set: RecordSet) -> table.Table:
     """Return the table of a recipe with title, caption and citation; one row that says why where it has no records."""
     module, shown = _shown(recipe, record_set)
     made = table.empty(record_set.supplied_by(recipe)) if shown.empty else module.rows(shown)
+    return described(made, recipe, record_set)
+
+
+def described(made: table.Table, recipe: recipes.Recipe, record_set: RecordSet) -> table.Table:
+    """Return a table with the title and caption of its recipe and the citation of its records."""
     return replace(
         made,
         name=recipe.name,

@@ -8,6 +8,7 @@ import io
 import json
 import shlex
 import struct
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -22,7 +23,7 @@ from kanbench.base import paths, schema
 from kanbench.base.atomic import write_text
 from kanbench.base.spec import canonical
 from kanbench.pages import recipes, render, style
-from kanbench.pages.table import Cell, Table
+from kanbench.pages.table import Cell, Table, empty
 from kanbench.records.frame import metric_text
 from kanbench.tasks import taskinfo
 from kanbench.verdicts import claims as verdicts
@@ -50,11 +51,13 @@ def report(
     *,
     figures: Path | None = None,
     claims_file: Path | None = None,
+    tolerant: bool = False,
 ) -> Path:
     """Write `output`, an HTML page about the record set, and return its path.
 
     Tables and claims are computed from the records. Figures are taken from `figures` (default: the folder `figures`
-    beside `output`); those that are not there are drawn first.
+    beside `output`); those that are not there are drawn first. Where it is `tolerant`, the error of a recipe stands in
+    the place of what it should have drawn; otherwise it is raised.
 
     Raises:
         MissingData: there is no record set.
@@ -76,9 +79,9 @@ def report(
             planned=len(record_set.records),
             claims=render.claims_table(outcomes, record_set),
             verdicts=_tally(outcomes),
-            figures=[_figure(recipe, records, figures) for recipe in known if recipe.kind == "figure"],
+            figures=[_figure(recipe, record_set, figures, tolerant) for recipe in known if recipe.kind == "figure"],
             tables=[
-                (recipe.category, render.make_table(recipe, record_set)) for recipe in known if recipe.kind == "table"
+                (recipe.category, _table(recipe, record_set, tolerant)) for recipe in known if recipe.kind == "table"
             ],
             runs=_runs_table(record_set),
             records=Markup(_embedded(record_set.records)),
@@ -107,10 +110,31 @@ def environment(index: Mapping[str, int]) -> jinja2.Environment:
     return templates
 
 
-def _figure(recipe: recipes.Recipe, records: str | Path, folder: Path) -> dict[str, Any]:
+def _table(recipe: recipes.Recipe, record_set: render.RecordSet, tolerant: bool) -> Table:
+    try:
+        return render.make_table(recipe, record_set)
+    except Exception as error:
+        if not tolerant:
+            raise
+        return render.described(empty(render.failed_with(error)), recipe, record_set)
+
+
+def _figure(recipe: recipes.Recipe, record_set: render.RecordSet, folder: Path, tolerant: bool) -> dict[str, Any]:
     files = [folder / Path(name).name for name in recipe.outputs()]
-    if not all(file.is_file() for file in files):
-        files = render.render(recipe.name, records, folder.parent)
+    if all(file.is_file() for file in files):
+        return _content(recipe, files)
+    try:
+        return _content(recipe, render.render(recipe.name, record_set.path, folder.parent))
+    except Exception as error:
+        if not tolerant:
+            raise
+        with tempfile.TemporaryDirectory() as elsewhere:
+            files = [Path(elsewhere) / file.name for file in files]
+            render.write_placeholder(recipe, record_set, files, render.failed_with(error))
+            return _content(recipe, files)
+
+
+def _content(recipe: recipes.Recipe, files: Sequence[Path]) -> dict[str, Any]:
     _, png, data = files
     content = png.read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of the IHDR chunk, always the first

@@ -27,8 +27,21 @@ SET_BY_SCHEDULER = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 ALIKE = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH", "CUDA_", "MPL", "LD_", "PYTHON", "SLURM_")
 """Variables that libraries read at import or that tell one job of a cluster from another: they must be the server's."""
 LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_CORE", "RLIMIT_STACK")
+POLL_SECONDS = 1.0
 HEADER = struct.Struct("!I")
 STATUS = struct.Struct("!i")
+"""What the server answers: the process that does the work, then the exit status of that process."""
+MOST_BYTES = 2**24
+"""Longest request."""
+ACCEPT_SECONDS = 120.0
+"""How long a client waits to be accepted, the server's imports included, before it does the work itself."""
+
+
+FORM = {
+    "identity": dict, "arguments": list, "folder": str, "environment": dict, "path": list, "umask": int, "limits": dict,
+    "priority": int, "processors": list,
+}  # fmt: skip
+"""The keys of a request, and the types of their values."""
 
 
 def identity() -> dict[str, Any]:
@@ -38,6 +51,7 @@ def identity() -> dict[str, Any]:
     """
     folders = sorted({path for path in sys.path if path.endswith(("site-packages", "dist-packages"))})
     return {
+        "namespace": os.readlink("/proc/self/ns/pid"),  # of process identifiers: signals go by them
         "interpreter": [sys.executable, sys.version, sys.prefix],
         "packages": [[path, os.stat(path).st_mtime_ns] for path in folders if os.path.isdir(path)],
         "environment": {
@@ -70,23 +84,41 @@ def delegate(arguments: list[str]) -> int | None:
     """Run `python -m kanbench <arguments>` in a child of the server; return its exit status.
 
     Returns:
-        The status, or None where this process has to do the work itself: no server, an old one, or one that went away.
+        The status, or None where this process has to do the work itself: no server, an old one, or one that did not
+        answer or went away while the workflow goes on. Where the workflow is gone, too, nobody wants the work any more.
     """
     path = os.environ.get(VARIABLE, "")
     if path in ("", "off") or arguments[:1] == [] or arguments[0] not in VERBS or sys.platform != "linux":
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
+            connection.settimeout(ACCEPT_SECONDS)
             connection.connect(path)
-            return _follow(connection, arguments)
+            status = _follow(connection, arguments)
         except OSError:
-            return None
+            status = None
+    if status is None and _unwanted():
+        print(f"kanbench {arguments[0]}: the workflow that asked for this is gone; it is not done", file=sys.stderr)
+        return 1
+    return status
+
+
+def _unwanted() -> bool:
+    from kanbench.process import owner
+
+    workflow = owner.of_workflow()
+    return workflow is not None and workflow.lives is False
 
 
 def _follow(connection: socket.socket, arguments: list[str]) -> int | None:
+    child: list[int] = []
+    received: list[int] = []
+
     def forward(number: int, frame: object) -> None:
-        with suppress(OSError):
-            connection.send(bytes([number]))
+        received.append(number)
+        for pid in child:
+            with suppress(OSError):
+                os.kill(pid, number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
@@ -95,14 +127,39 @@ def _follow(connection: socket.socket, arguments: list[str]) -> int | None:
             stream.flush()
         socket.send_fds(connection, [HEADER.pack(len(content))], [0, 1, 2])
         connection.sendall(content)
-        answer = connection.recv(STATUS.size, socket.MSG_WAITALL)
+        accepted = connection.recv(STATUS.size, socket.MSG_WAITALL)
+        if len(accepted) == STATUS.size:
+            child += STATUS.unpack(accepted)
+        for number in list(received):
+            forward(number, None)
+        answer = _answer(connection, child[0]) if child else b""
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if len(answer) < STATUS.size:
+        if received:  # nothing is left that could end by the signal
+            os.kill(os.getpid(), received[0])
         return None
     (status,) = STATUS.unpack(answer)
     if status < 0:  # the child was killed by a signal: end the same way
         signal.signal(-status, signal.SIG_DFL) if -status != signal.SIGKILL else None
         os.kill(os.getpid(), -status)
     return status
+
+
+def _answer(connection: socket.socket, child: int) -> bytes:
+    """Return the exit status as the child or the server sends it; nothing where both are gone, or the server stalls."""
+    connection.settimeout(POLL_SECONDS)
+    gone = 0
+    while gone < 3:
+        try:
+            return connection.recv(STATUS.size, socket.MSG_WAITALL)
+        except TimeoutError:
+            gone += not _runs(child)
+    return b""
+
+
+def _runs(pid: int) -> bool:
+    from kanbench.process import owner
+
+    return owner.started(pid) is not None

@@ -14,6 +14,9 @@ from typing import Any
 
 from kanbench.process import watch
 
+RUNTIME = f"/run/user/{os.getuid()}/kanbench"
+"""Where a session of this user keeps such files, if it has one."""
+
 
 class NoPrivateFolder(OSError):
     """No folder that other users cannot reach; the message names those that were tried."""
@@ -30,7 +33,7 @@ def private_folder() -> Path:
     """
     name, home = f"kanbench-{os.getuid()}", os.path.expanduser("~")
     tried = []
-    candidates = [Path(f"/run/user/{os.getuid()}/kanbench"), Path(tempfile.gettempdir()) / name]
+    candidates = [Path(RUNTIME), Path(tempfile.gettempdir()) / name]
     candidates.append(Path(home) / ".cache" / "kanbench" / socket.gethostname())
     for folder in candidates:
         with suppress(OSError):

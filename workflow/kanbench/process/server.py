@@ -30,11 +30,11 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kanbench.process import client
+from kanbench.process import client, owner, tree
 
 ALWAYS = ("numpy", "jsonschema", "yaml", "psutil", "tqdm", "pandas", "matplotlib.pyplot")
 TRAINING = (
@@ -44,9 +44,12 @@ TRAINING = (
 RENDERING = ("scipy.stats", "seaborn", "jinja2", *ALWAYS)
 PACKAGES = {"train": TRAINING, "profile": TRAINING} | dict.fromkeys(("render", "claims", "report"), RENDERING)
 """What is imported, once, before the first child of a verb; what is not installed is left out."""
+PREFIX, OWNER = "kanbench-server-", "owner.json"
 POLL_SECONDS = 1.0
 IDLE_SECONDS = 900.0
 START_SECONDS = 10.0
+END_SECONDS = 5.0
+"""How long a run whose client is gone has to end by itself."""
 
 
 def start(wanted: bool = True) -> str | None:
@@ -57,7 +60,11 @@ def start(wanted: bool = True) -> str | None:
     if not wanted or os.environ.get(client.VARIABLE) or sys.platform != "linux":
         return None
     private = os.environ.get("XDG_RUNTIME_DIR", "")
-    folder = Path(tempfile.mkdtemp(prefix="kanbench-", dir=private if os.access(private, os.W_OK) else None))  # 0700
+    base = Path(private if os.access(private, os.W_OK) else tempfile.gettempdir())
+    _sweep(base)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))  # 0700
+    (folder / OWNER).write_text(owner.current().text, encoding="utf-8")
+    atexit.register(_remove, folder, os.getpid())  # where the server was killed
     path = folder / "socket"
     command = [sys.executable, "-m", "kanbench", "serve", str(path), "--parent", str(os.getpid())]
     single = dict.fromkeys(client.SET_BY_SCHEDULER, "1")  # a pool of threads does not survive a fork
@@ -77,6 +84,20 @@ def start(wanted: bool = True) -> str | None:
         time.sleep(0.02)
     os.environ[client.VARIABLE] = str(path)
     return str(path)
+
+
+def _sweep(base: Path) -> None:
+    """Remove the folders of servers whose starter is gone, and that were killed themselves."""
+    for folder in base.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            found = owner.parse((folder / OWNER).read_text(encoding="utf-8", errors="replace"))
+            if folder.lstat().st_uid == os.getuid() and found is not None and found.lives is False:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(folder: Path, pid: int) -> None:
+    if os.getpid() == pid:  # not in a child that was forked in between
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def serve(path: Path, parent: int, idle_seconds: float = IDLE_SECONDS) -> None:
@@ -101,16 +122,34 @@ def serve(path: Path, parent: int, idle_seconds: float = IDLE_SECONDS) -> None:
 
 
 @dataclass
+class _Pending:
+    """A client that has not yet said all; `streams` are those that it has handed over."""
+
+    connection: socket.socket
+    deadline: float
+    content: bytearray = field(default_factory=bytearray)
+    streams: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        self.connection.close()
+        for stream in self.streams:
+            os.close(stream)
+
+
+@dataclass
 class _Job:
     connection: socket.socket
     pid: int
+    deadline: float | None = None
 
 
 class _Server:
     def __init__(self, listening: socket.socket):
         self.listening, self.jobs, self.last = listening, {}, time.monotonic()
+        self.pending: list[_Pending] = []
         self.identity, self.loaded = client.identity(), set()
         self.selector = selectors.DefaultSelector()
+        listening.setblocking(False)
         self.selector.register(listening, selectors.EVENT_READ)
         self.ended, self.wake = socket.socketpair()
         for end in (self.ended, self.wake):
@@ -128,37 +167,65 @@ class _Server:
                 elif key.fileobj is self.ended:
                     with suppress(BlockingIOError):
                         self.ended.recv(4096)
+                elif isinstance(key.data, _Pending):
+                    self._listen(key.data)
                 else:
                     self._relay(key.data)
             self._reap()
+            for pending in [each for each in self.pending if time.monotonic() > each.deadline]:
+                self._drop(pending)
         for job in self.jobs.values():
-            os.kill(job.pid, signal.SIGKILL)
+            job.deadline = time.monotonic() + END_SECONDS
+            _send(job.pid, signal.SIGTERM)
+        while self.jobs:
+            time.sleep(0.05)
+            self._reap()
 
     def _accept(self) -> None:
-        connection, _ = self.listening.accept()
-        self.last = time.monotonic()
-        streams: list[int] = []
+        """Take a client on; what it asks for is read as it comes, so that one that stalls keeps nobody waiting."""
+        with suppress(OSError):
+            connection, _ = self.listening.accept()
+            connection.setblocking(False)
+            pending = _Pending(connection, time.monotonic() + START_SECONDS)
+            self.pending.append(pending)
+            self.selector.register(connection, selectors.EVENT_READ, pending)
+            self.last = time.monotonic()
+
+    def _listen(self, pending: _Pending) -> None:
+        """Read on; begin once all is there. Whatever is wrong with a request, its client goes on alone."""
         try:
-            connection.settimeout(START_SECONDS)
-            header, streams, _, _ = socket.recv_fds(connection, client.HEADER.size, 3)
-            content = json.loads(_receive(connection, *client.HEADER.unpack(header)))
-            self._preload(content["arguments"][0])
-            if content["identity"] != self.identity or len(streams) != 3 or _threads() != 1:
-                raise ValueError("declined: the client does the work itself")
-            connection.settimeout(None)
-            server = os.getpid()
-            pid = os.fork()
-            if pid == 0:
-                self._child(connection, content, streams, server)
-        except (OSError, ValueError, KeyError):
-            connection.close()
-        else:
-            job = _Job(connection, pid)
-            self.jobs[pid] = job
-            self.selector.register(connection, selectors.EVENT_READ, job)
-        finally:
-            for stream in streams:
-                os.close(stream)
+            part, streams, _, _ = socket.recv_fds(pending.connection, 65536, 3)
+            pending.streams += streams
+            pending.content += part
+            content = _request(pending, bool(part))
+            if content is not None:
+                self._begin(pending, content)
+        except BlockingIOError:
+            pass
+        except Exception:  # no request may end the server
+            self._drop(pending)
+
+    def _drop(self, pending: _Pending) -> None:
+        self.pending.remove(pending)
+        self.selector.unregister(pending.connection)
+        pending.close()
+
+    def _begin(self, pending: _Pending, content: Mapping[str, Any]) -> None:
+        self._preload(content["arguments"][0])
+        if content["identity"] != self.identity or _threads() != 1 or _gone(pending.connection):
+            raise ValueError("declined: the client does the work itself")
+        connection, server = pending.connection, os.getpid()
+        connection.setblocking(True)
+        connection.settimeout(None)
+        pid = os.fork()
+        if pid == 0:
+            self._child(connection, content, pending.streams, server)
+        self.pending.remove(pending)
+        for stream in pending.streams:
+            os.close(stream)
+        job = _Job(connection, pid)
+        self.jobs[pid] = job
+        self.selector.modify(connection, selectors.EVENT_READ, job)
 
     def _preload(self, verb: str) -> None:
         for name in PACKAGES.get(verb, ()):
@@ -170,22 +237,21 @@ class _Server:
         gc.freeze()  # children do not copy the pages of what was imported
 
     def _relay(self, job: _Job) -> None:
-        """Pass signals on; a client that is gone takes its child with it."""
-        try:
-            numbers = job.connection.recv(64)
-        except OSError:
-            numbers = b""
-        for number in numbers or [signal.SIGKILL]:
-            with suppress(ProcessLookupError):
-                os.kill(job.pid, number)
-        if not numbers:
-            self.selector.unregister(job.connection)
+        """Notice that a client is gone: it takes its child with it. What it says meanwhile is not listened to."""
+        with suppress(OSError):
+            if job.connection.recv(4096):
+                return
+        self.selector.unregister(job.connection)
+        job.deadline = time.monotonic() + END_SECONDS
+        _send(job.pid, signal.SIGTERM)
 
     def _reap(self) -> None:
         for job in list(self.jobs.values()):
+            if job.deadline is not None and time.monotonic() > job.deadline:
+                _send(job.pid, signal.SIGKILL)
             pid, status = os.waitpid(job.pid, os.WNOHANG)
             if pid:
-                with suppress(OSError):
+                with suppress(OSError):  # the child has said so itself, unless a signal ended it
                     job.connection.send(client.STATUS.pack(os.waitstatus_to_exitcode(status)))
                 with suppress(KeyError):
                     self.selector.unregister(job.connection)
@@ -201,44 +267,73 @@ class _Server:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            for held in (
-                self.listening,
-                self.ended,
-                self.wake,
-                connection,
-                *(j.connection for j in self.jobs.values()),
-            ):
+            others = [each for each in (*self.jobs.values(), *self.pending) if each.connection is not connection]
+            for held in (self.listening, self.ended, self.wake, *(each.connection for each in others)):
                 held.close()
             self.selector.close()
-            _die_with(server)
+            tree.die_with(server, signal.SIGTERM)
+            os.register_at_fork(after_in_child=connection.close)  # whom it forks may outlive it, and must not hold on
+            connection.send(client.STATUS.pack(os.getpid()))
             _take_over(content, streams)
             status = _work(content["arguments"])
+        except OSError as error:
+            print(f"kanbench: {error}", file=sys.stderr)
         finally:
+            with suppress(OSError):
+                connection.send(client.STATUS.pack(status))
             os._exit(status)
 
 
-def _receive(connection: socket.socket, size: int) -> bytes:
-    content = b""
-    while len(content) < size:
-        part = connection.recv(size - len(content))
-        if not part:
+def _request(pending: _Pending, more: bool) -> dict[str, Any] | None:
+    """Return what a client asks for, None where it has not yet said all. Raises ValueError where it is malformed."""
+    if len(pending.streams) > 3 or len(pending.content) > client.MOST_BYTES + client.HEADER.size:
+        raise ValueError("too much")
+    size = client.HEADER.unpack_from(pending.content)[0] if len(pending.content) >= client.HEADER.size else None
+    if size is not None and size > client.MOST_BYTES:
+        raise ValueError("too long")
+    if size is None or len(pending.content) < client.HEADER.size + size:
+        if not more:
             raise ValueError("the client went away")
-        content += part
+        return None
+    content = json.loads(bytes(pending.content[client.HEADER.size :]))
+    if len(pending.streams) != 3 or not _is_request(content):
+        raise ValueError("not a request")
     return content
+
+
+def _is_request(content: Any) -> bool:
+    """Tell whether a document has the form that `client.request` gives it."""
+    if not isinstance(content, dict) or content.keys() != client.FORM.keys():
+        return False
+    if not all(isinstance(content[key], kind) for key, kind in client.FORM.items()):
+        return False
+    words = [*content["arguments"], *content["path"], *content["environment"].values()]
+    numbers = [*content["processors"], content["umask"], content["priority"]]
+    limits = [limit for pair in content["limits"].values() for limit in pair]
+    return (
+        content["arguments"][:1] != []
+        and content["arguments"][0] in client.VERBS
+        and all(isinstance(word, str) and "\0" not in word for word in words)
+        and all(isinstance(number, int) for number in (*numbers, *limits))
+        and content["limits"].keys() <= set(client.LIMITS)
+    )
+
+
+def _gone(connection: socket.socket) -> bool:
+    """Tell whether a client has left while it waited."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _threads() -> int:
     return len(os.listdir("/proc/self/task"))
-
-
-def _die_with(server: int) -> None:
-    """Have the kernel kill this child when the server dies, so that a run is never done twice at once."""
-    import ctypes
-
-    death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-    ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != server:
-        os._exit(1)
 
 
 def _take_over(content: Mapping[str, Any], streams: list[int]) -> None:

@@ -1,40 +1,81 @@
 """Lets the same command go on after `kill -9`, which leaves Snakemake's lock behind.
 
 Snakemake refuses to start while a lock exists, and asks for `--rerun-incomplete` where a job was in flight. Both
-protect files that are half written; the suite has none, since every file is renamed into place. So a lock whose
-owner is gone is removed, together with the marks of the jobs that it was running.
+protect files that are half written; the suite has none, since every file is renamed into place. So every workflow
+leaves its name beside the lock, and a lock is removed, with the marks of the jobs that ran, where all who may have
+taken it are known to be gone. Of a workflow on another machine or in another container nobody here can know.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
+from kanbench.base.atomic import write_text
+from kanbench.process import owner
+
+STATE = ".snakemake"
+OWNERS = "kanbench-owners"
 
 
-def release_stale_lock(folder: Path) -> bool:
-    """Remove the lock and the marks of a dead Snakemake in `folder`; return whether there was one to remove."""
-    state = folder / ".snakemake"
-    if not (state / "locks").is_dir() or not any((state / "locks").iterdir()) or _owner_lives(folder):
-        return False
-    for name in ("locks", "incomplete"):
-        shutil.rmtree(state / name, ignore_errors=True)
-    return True
+def begin(folder: Path) -> None:
+    """Register this process as one that works in `folder`, after removing what dead ones left there.
+
+    A file for each, which goes when the process ends, and whose name its jobs get by the environment.
+    """
+    foreign = release_stale_lock(folder)
+    if foreign:
+        print(f"{foreign}\n  if nothing runs there any more: snakemake --unlock", file=sys.stderr)
+    me = owner.current()
+    file = folder / STATE / OWNERS / f"{me.host}-{me.pid}-{me.started}.json"
+    write_text(file, me.text)
+    os.environ[owner.VARIABLE] = me.text
+    atexit.register(_leave, file, os.getpid())
 
 
-def _owner_lives(folder: Path) -> bool:
-    """Tell whether another Snakemake process works in `folder`; a parent counts, the process itself does not."""
-    for process in psutil.process_iter():
-        if process.pid == os.getpid():
-            continue
-        try:
-            words = process.cmdline()
-            interpreter = bool(words) and Path(words[0]).name.startswith("python")  # not `timeout … snakemake`
-            snakemake = any(Path(word).name == "snakemake" for word in words[1:4])
-            if interpreter and snakemake and Path(process.cwd()).resolve() == folder.resolve():
-                return True
-        except psutil.Error:
-            continue
-    return False
+def _leave(file: Path, pid: int) -> None:
+    if os.getpid() == pid:  # not a child that was forked in between
+        file.unlink(missing_ok=True)
+
+
+def release_stale_lock(folder: Path) -> str:
+    """Remove the lock and the marks of dead workflows in `folder`.
+
+    Returns:
+        A sentence that names who may hold the lock, where that cannot be told from here; otherwise nothing.
+    """
+    state = folder / STATE
+    registered = list(_registered(state / OWNERS))
+    lives = [found.lives if found is not None else False for _, found in registered]
+    if True in lives:
+        return ""
+    if (state / "locks").is_dir() and any((state / "locks").iterdir()):
+        if None in lives:
+            unknown = [found for (_, found), each in zip(registered, lives, strict=True) if each is None]
+            names = ", ".join(f"process {each.pid} on {each.host}" for each in unknown)
+            return f"{state}/locks: a lock that may be held by {names}"
+        if not registered:
+            return f"{state}/locks: a lock that nobody has signed"
+        for name in ("locks", "incomplete"):
+            shutil.rmtree(state / name, ignore_errors=True)
+    for (file, _), each in zip(registered, lives, strict=True):
+        if each is False:
+            file.unlink(missing_ok=True)
+    return ""
+
+
+def at_work(folder: Path) -> list[owner.Owner]:
+    """Return the workflows that work in `folder`, or may do so on another machine."""
+    found = (each for _, each in _registered(folder / STATE / OWNERS))
+    return [each for each in found if each is not None and each.lives is not False]
+
+
+def _registered(folder: Path) -> Iterator[tuple[Path, owner.Owner | None]]:
+    for file in sorted(folder.glob("[!.]*.json")):
+        with suppress(OSError):
+            yield file, owner.parse(file.read_text(encoding="utf-8", errors="replace"))
