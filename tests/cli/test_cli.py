@@ -26,6 +26,9 @@ VERBS = [
     "report",
     "pack",
     "unpack",
+    "failures",
+    "retry",
+    "conclude",
     "check-baseline",
     "new-baseline",
 ]
