@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kanbench.base import paths
 from kanbench.base.errors import Finding, InvalidInput, KanbenchError, nearest
+from kanbench.cli import records
 from kanbench.pages import recipes
 from kanbench.records import collect as collecting
 from kanbench.records import frame
@@ -68,11 +69,8 @@ def _collect(folder: Path) -> None:
     """Gather the records of a study where some are newer than what was gathered; a record set by itself stays."""
     plan, gathered = folder / "plan.json", folder / collecting.RECORDS
     made = [file.stat().st_mtime for file in (plan, *folder.glob("runs/**/[!.]*.json")) if file.is_file()]
-    if not made or (gathered.is_file() and gathered.stat().st_mtime > max(made)):
-        return
-    found = collecting.gather(collecting.read_plan(plan), folder / "runs")
-    collecting.write(found.records, folder)
-    print(f"{len(found.records) - len(found.absent)} of {len(found.records)} planned runs collected into {folder}")
+    if made and not (gathered.is_file() and gathered.stat().st_mtime > max(made)):
+        _attempt(lambda: records.collect(Namespace(plan=plan, output=None, fewer=False)))
 
 
 def _attempt(make: Callable[[], object]) -> None:
