@@ -7,10 +7,11 @@ of meeting every spline. Other bases form their features.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import native
 from ..bases import Basis, BSpline
+from ..bases.silu import pull_silu, silu_values
 from .budget import MIB
 
 # Features of one block should stay in a core's cache; a block of pieces should occupy several cores.
@@ -72,19 +73,19 @@ class Pieces:
         """Return the functions ``(c, n)`` at points ``(n,)``."""
         cell, powers = self.local.locate(x)
         result = self._polynomials(self.table, cell, powers[1])
-        return result.addcmul_(self.silu, nn.functional.silu(x))
+        return result.addcmul_(self.silu, silu_values(x))
 
     def pull(self, x: Tensor, gradient: Tensor, wants_x: bool) -> Tensor | None:
         """Add the gradient of the coefficients, given that of `values`; return that of the points."""
         cell, powers = self.local.locate(x)
-        self.silu_sums.addmm_(gradient, nn.functional.silu(x).unsqueeze(1))
+        self.silu_sums.addmm_(gradient, silu_values(x).unsqueeze(1))
         found = self._slope(x, gradient, cell, powers[1]) if wants_x else None
         self._sum(cell, powers, gradient)
         return found
 
     def _slope(self, x: Tensor, gradient: Tensor, cell: Tensor, place: Tensor) -> Tensor:
         slopes = self._polynomials(self.slope_table, cell, place)
-        found = torch.ops.aten.silu_backward((self.silu.t() @ gradient)[0], x)
+        found = pull_silu((self.silu.t() @ gradient)[0], x)
         for slope, pulled in zip(slopes, gradient, strict=True):
             found.addcmul_(slope, pulled)
         return found
@@ -125,8 +126,9 @@ class KernelPieces:
         x = x.contiguous()
         values = x.new_empty(self.functions - 1, *x.shape)
         totals = x.new_zeros(x.shape[0], 1, *x.shape[2:])
+        lowest = torch.finfo(x.dtype).min  # where SiLU has reached its limit
         for rows in self._rows(x):
-            self.kernel.values(x[rows], values[:, rows], totals[rows])
+            self.kernel.values(x[rows].clamp(min=lowest), values[:, rows], totals[rows])
         return values, totals
 
     def pull_reduced(self, x: Tensor, gradient: Tensor, totals: Tensor, wants_x: bool) -> Tensor | None:
@@ -136,12 +138,13 @@ class KernelPieces:
         """
         x, totals = x.contiguous(), totals.contiguous()
         gradient = native.ready(gradient).contiguous()
-        found = None
+        found, limits = None, torch.finfo(x.dtype)
         if wants_x:
             found = gradient[0] if len(gradient) == 1 else torch.empty_like(x)
         for rows in self._rows(x):
             part = found[rows] if wants_x else None
-            self.kernel.pull(x[rows], gradient[:, rows], totals[rows], part, self.sums)
+            points = x[rows].clamp(limits.min, limits.max)
+            self.kernel.pull(points, gradient[:, rows], totals[rows], part, self.sums)
         return found
 
     @staticmethod

@@ -119,6 +119,22 @@ def test_networks_give_finite_values_and_gradients(kind, basis, mode, dtype):
             assert torch.isfinite(parameter.grad).all(), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("mode", ["materialized", "tiled"])
+@pytest.mark.parametrize("basis", BASES)
+@pytest.mark.parametrize("activation", [None, "relu", "none"])
+def test_minus_infinity_passes_through_every_form(activation, basis, mode, dtype, evaluation):
+    torch.manual_seed(0)
+    options = {} if activation is None else {"meta_activation": activation}
+    model = (KAN if activation is None else MetaKAN)([2, 3], basis=basis, mode=mode, **options).to(dtype)
+    x = torch.tensor([[-math.inf, 0.3], [0.1, -math.inf]], dtype=dtype, requires_grad=True)
+    y = model(x)
+    y.sum().backward()
+    lowest = torch.nan_to_num(x.detach(), neginf=-1e4)
+    torch.testing.assert_close(y, model(lowest), rtol=1e-4, atol=1e-4)
+    assert all(torch.isfinite(tensor.grad).all() for tensor in (x, *model.parameters()))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("basis", BASES)
 def test_convolutions_give_finite_values_and_gradients(basis, dtype):
