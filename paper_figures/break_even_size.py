@@ -1,10 +1,10 @@
 """Break-even size: trainable parameters of MetaKAN over those of a KAN
 
 Each marker is one network, the ratio of counted parameters against its number of edges; one panel a dense KAN. The line
-at 1 is where both have as many parameters. A curve is the ratio of one configuration (method, hidden width of the
-meta-learner, dimension of the prompts, grid size) at every number of edges: prompts grow with the edges, meta-learners
-do not. A dotted line is the number of edges at which that configuration breaks even. Shown are the configurations with
-the most networks whose lines stand apart; the others are counted in the panel.
+at 1 is where both have as many parameters. A curve is the ratio of one configuration (method, hidden width of the meta-
+learner, dimension of the prompts, grid size) at every number of edges: prompts grow with the edges, meta-learners do
+not. A dotted line is the number of edges at which that configuration breaks even. Shown are the configurations with the
+most networks whose lines stand apart; the others are counted in the panel.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Each small marker is one task and configuration (median over seeds, with its spread as a line); the large marker is the
 geometric mean over the tasks on which the method has an ok run at that configuration. The error is taken at the step
-chosen on validation. Lower left is better. Configurations without an ok run are not drawn; their number stands in the
-panel.
+chosen on validation. A lower error at fewer parameters lies further to the lower left. Configurations without an ok run
+are not drawn; their number stands in the panel.
 """
 
 from __future__ import annotations

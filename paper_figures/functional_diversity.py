@@ -1,9 +1,8 @@
-"""Functional diversity: where generating the edge functions breaks
+"""Functional diversity: error against the number of different edge functions
 
 Test error of MetaKAN over that of the dense KAN of equal widths and grid, against the number of different functions on
-the edges of the target network, by the shape of these functions. Median over paired seeds with its 95 % bootstrap
-interval, from six seeds on; below, the range. Lines are sizes of the meta-learner and of the prompts: remedies, at
-more parameters.
+the edges of the target network, by the shape of these functions. Median over paired seeds with its 95 % interval, from
+six seeds on; below, the range. Lines are sizes of the meta-learner and of the prompts.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Energy distance between the coefficients of every two layers, mean over seeds: left in the trained dense network, which
 shares nothing, right in the network whose layers share meta-learners by KMeans on their widths. Lines separate
-neighbouring layers of different groups; the letter of a layer is its group. Groups that fit appear as dark blocks on
-the left; on the right they do so because a group has one meta-learner.
+neighbouring layers of different groups; the letter of a layer is its group. Layers of a group that are alike make a
+dark block; on the right a group has one meta-learner, which makes them alike.
 """
 
 from __future__ import annotations

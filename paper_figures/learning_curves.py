@@ -1,8 +1,8 @@
 """Learning curves
 
-The validation metric during training, turned so that lower is better: median over seeds, with the range over seeds as a
-band. At most six tasks, taken in turn from every task family; for each, the comparison with the most methods. Only ok
-runs are drawn; a panel says how many are not.
+The validation metric during training, as an error: median over seeds, with the range over seeds as a band. At most six
+tasks, taken in turn from every task family; for each, the comparison with the most methods. Only ok runs are drawn; a
+panel says how many are not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Peak memory of a training step against the number of edges and the grid size
+"""Peak memory of a training step, measured or simulated, against the number of edges and the grid size
 
 A line a method; one panel a batch and grid size, and one for the network whose grid was swept. An edge is a connection
 of two units: n_in times n_out of them a layer. Filled markers: the peak that the CUDA allocator measured; hollow

@@ -1,14 +1,15 @@
 """Peak memory: measured, simulated, predicted, and against four references
 
-One block a network: equal widths, batch size and grid size. A ratio is method over reference on the same network,
-of measured peaks where both were measured and of simulated ones otherwise. Four references stand side by side because
-the denominator makes the headline: an MLP of the same widths, efficient-KAN, pykan in its fast mode, and a dense KAN
-in the engine that recomputes its basis. A measured peak exists only where there is a GPU.
+One block a network: equal widths, batch size and grid size. A ratio is method over reference on the same network, of
+simulated peaks; where both peaks were measured it is of these, and the cell says so. Four references stand side by
+side: an MLP of the same widths, efficient-KAN, pykan in its fast mode, and a dense KAN in the engine that recomputes
+its basis. A measured peak exists only where there is a GPU.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -80,7 +81,26 @@ def rows(frame: pd.DataFrame) -> Table:
     columns = ("Edges", "Batch", "Grid", "Method", *peaks, *ratios, "Runs ok")
     numeric = frozenset({"Edges", "Batch", "Grid", *peaks, *ratios})
     order = frame.sort_values(["edges", "batch_size", "grid_size", "label", "settings"], kind="stable")
-    return Table(columns, tuple(_row(row) for _, row in order.iterrows()), frame, numeric)
+    body = tuple(_row(row) for _, row in order.iterrows())
+    return Table(columns, body, frame, numeric, notes=tuple(_notes(order)))
+
+
+def _notes(frame: pd.DataFrame) -> Iterator[str]:
+    """Yield, for every size of network at its smallest grid, each method's peak over those of the first references."""
+    first = dict(list(REFERENCES.items())[:2])
+    for (edges, batch), members in frame.groupby(["edges", "batch_size"], sort=True):
+        grid = members["grid_size"].min()
+        shown = members[(members["grid_size"] == grid) & ~members["method"].isin(first)]
+        parts, sources = [], set()
+        for _, row in shown.sort_values(f"to_{next(iter(first))}", kind="stable").iterrows():
+            known = {key: name for key, name in first.items() if row[f"to_{key}_of"]}
+            sources |= {row[f"to_{key}_of"] for key in known}
+            ratios = [f"{style.ratio(row[f'to_{key}'])} × {name}" for key, name in known.items()]
+            parts += [f"{row['label']} {', '.join(ratios)}"] if ratios else []
+        if parts:
+            size = f"{style.count(edges)} edges, batch {batch:g}" + (f", grid size {grid:g}" if grid == grid else "")
+            peaks = " or ".join(sorted(sources)).capitalize()
+            yield f"{peaks} peaks as multiples, {size}: {'; '.join(parts)}."
 
 
 def _row(row: pd.Series) -> tuple[Cell, ...]:
@@ -88,10 +108,7 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
     peaks = [Cell(style.mebibytes(row[name]), runs, row[name]) for name in steps.PEAKS]
     if row["status"] == "out_of_memory" and math.isnan(row["measured"]):
         peaks[0] = Cell("out of memory", runs, badge="out_of_memory")
-    ratios = [
-        cells.ratio(row[f"to_{reference}"], row[f"to_{reference}_runs"], f"no {name} peak")
-        for reference, name in REFERENCES.items()
-    ]
+    ratios = [_ratio_cell(row, reference, name) for reference, name in REFERENCES.items()]
     return (
         Cell(style.count(row["edges"]), sort=row["edges"]),
         Cell(f"{row['batch_size']:g}", sort=row["batch_size"]),
@@ -101,3 +118,9 @@ def _row(row: pd.Series) -> tuple[Cell, ...]:
         *ratios,
         Cell(row["seeds"], runs),
     )
+
+
+def _ratio_cell(row: pd.Series, reference: str, name: str) -> Cell:
+    measured = " (measured)" if row[f"to_{reference}_of"] == "measured" else ""
+    runs, absent = row[f"to_{reference}_runs"], f"no {name} peak"
+    return cells.ratio(row[f"to_{reference}"], runs, absent, lambda value: style.ratio(value) + measured)

@@ -3,7 +3,7 @@
 Error of a network around a pretrained meta-learner over its control's, on formulas that no source family contains:
 left, a frozen meta-learner against one frozen at its random initialisation, with prompts trained in both; right, a
 pretrained start against a start from scratch, with everything trained in both. Median over paired runs (equal target
-and seed) with its 95 % bootstrap interval, from six pairs on; below, the range. Under 1 the pretrained one is better.
+and seed) with its 95 % interval, from six pairs on; below, the range. Under 1 the pretrained one has the lower error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Trainable parameters and peak memory against four references
 
 Ratios are method over reference, paired by task, seed and every shared axis; the median over pairs, with the range
-where pairs differ. The choice of the denominator makes the headline, so four stand side by side. Memory is the
-simulated peak of a training step.
+where pairs differ. Four references stand side by side. Memory is the simulated peak of a training step, never a
+measured one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXPERIMENTS = ["E1", "E2", "E5", "E7", "E8", "E8grid"]
 CATEGORY = "Memory and speed"
 REFERENCES = {"mlp": "MLP", "efficient_kan": "efficient-KAN", "pykan-fast": "pykan-fast", "tiled_kan": "tiled KAN"}
 QUANTITIES = {"parameters": "parameters.trainable", "peak": "memory.simulated_peak_bytes"}
-HEADINGS = {"parameters": "Parameters", "peak": "Peak (MiB)"}
+HEADINGS = {"parameters": "Parameters", "peak": "Simulated peak (MiB)"}
 SHOWN = {"parameters": style.exact, "peak": style.mebibytes}
 
 
@@ -64,7 +64,10 @@ def rows(frame: pd.DataFrame) -> Table:
     """Return the table: each quantity, then its ratio to each reference."""
     columns = ["Task", "Method"]
     for quantity in QUANTITIES:
-        columns += [HEADINGS[quantity], *(f"{HEADINGS[quantity].split()[0]} / {name}" for name in REFERENCES.values())]
+        columns += [
+            HEADINGS[quantity],
+            *(f"{HEADINGS[quantity].removesuffix(' (MiB)')} / {name}" for name in REFERENCES.values()),
+        ]
     body = []
     for _, row in frame.iterrows():
         runs = table.run_names(row["runs"])

@@ -1,8 +1,8 @@
-"""Peak memory of a training step by category
+"""Simulated peak memory of a training step by category
 
 Simulated peak of one training step after the optimiser state exists, split into what is held at that moment. One panel
-a task: the comparison with the most methods, the larger network at a tie. The simulation follows every tensor
-through the dispatcher and needs no GPU; allocator rounding is not part of it.
+a task: the comparison with the most methods, the larger network at a tie. The simulation follows every tensor through
+the dispatcher and needs no GPU; allocator rounding is not part of it.
 """
 
 from __future__ import annotations

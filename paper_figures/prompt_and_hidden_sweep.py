@@ -3,8 +3,8 @@
 One panel a task and size that is swept: hidden width of the meta-learner on the left, dimension of the prompts on the
 right. Error at the step chosen on validation, median over seeds with its 95 % interval (range below six seeds); the
 number of trainable parameters stands at each point. The filled marker is the knee: the smallest size whose paired
-difference from the best size is shown to be at most the margin (0.01 of accuracy, a factor of 1.1 otherwise), by the
-upper end of that interval.
+difference from the size of least error is shown to be at most the margin (0.01 of accuracy, a factor of 1.1 otherwise),
+by the upper end of that interval.
 """
 
 from __future__ import annotations

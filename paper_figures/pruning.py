@@ -2,7 +2,7 @@
 
 Validation error against the share of edges that are removed from every layer, smallest functions first, relative to the
 error of the whole network: median over seeds, with the range as a band. A MetaKAN is pruned in its dense form, which
-computes the same function: its prompts cannot say that an edge is absent.
+computes the same function.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What the configuration alone explains
+"""One method under several configurations
 
 The same method trained under several configurations: as published, as its upstream code does by default, and controlled
 (one schedule, budget and choice of step for all methods). Each marker is one seed of a task's test error, the bar its
-median. The released training decays the learning rate of the KAN to nothing and that of MetaKAN hardly or not at all,
-so that a part of the difference between the two is one of schedules.
+median. The schedule of the learning rate stands in brackets.
 """
 
 from __future__ import annotations

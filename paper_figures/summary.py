@@ -1,9 +1,9 @@
 """Summary of all cells
 
-Median over seeds of the test metric at the step chosen on validation. Square brackets: 95 % interval of the
-median, from six seeds on; round brackets: the range over fewer seeds. Memory is the simulated peak of a training
-step; its time is that of runs which had the device to themselves. Rows named 'floor' are trivial predictors that a
-method should beat. A cell without an ok run shows what became of its runs.
+Median over seeds of the test metric at the step chosen on validation. Square brackets: 95 % interval of the median,
+from six seeds on; round brackets: the range over fewer seeds. Memory is the simulated peak of a training step, never a
+measured one; its time is that of runs which had the device to themselves. Rows named 'floor' are trivial predictors; a
+column says which of them a method is ahead of. A cell without an ok run shows what became of its runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 
 import pandas as pd
 
-from kanbench.pages import floors, style, table
+from kanbench.pages import cells, floors, style, table
 from kanbench.pages.table import Cell, Table
 
 KIND = "table"
@@ -25,20 +25,20 @@ COLUMNS = (
     "Metric",
     "Test value",
     "Parameters",
-    "Peak (MiB)",
+    "Simulated peak (MiB)",
     "Step (ms)",
     "Floors",
     "Runs ok",
 )
-NUMERIC = frozenset({"Parameters", "Peak (MiB)", "Step (ms)"})
+NUMERIC = frozenset({"Parameters", "Simulated peak (MiB)", "Step (ms)"})
 
 
 def data(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row a cell and one row a floor of a task."""
-    cells = table.cells(records).assign(kind="run")
+    rows = table.cells(records).assign(kind="run")
     trivial = _floors(records)
-    cells["floors"] = [_against(row, trivial) for _, row in cells.iterrows()]
-    rows = pd.concat([cells, trivial], ignore_index=True) if len(trivial) else cells
+    rows["floors"] = [_against(row, trivial) for _, row in rows.iterrows()]
+    rows = pd.concat([rows, trivial], ignore_index=True) if len(trivial) else rows
     return rows.sort_values(["family", "task", "kind", "label", "settings"], kind="stable", ignore_index=True)
 
 
@@ -64,7 +64,8 @@ def rows(frame: pd.DataFrame) -> Table:
     notes = ()
     if not frame["canonical"].all():
         notes = ("† not the canonical archive of the data set, see the record.",)
-    return Table(COLUMNS, tuple(_row(row) for _, row in frame.iterrows()), frame, NUMERIC, notes=notes)
+    made = Table(COLUMNS, tuple(_row(row) for _, row in frame.iterrows()), frame, NUMERIC, notes=notes)
+    return cells.emphasised(made, "Test value", ["task", "metric"], frame["goal"])
 
 
 def _row(row: pd.Series) -> tuple[Cell, ...]:

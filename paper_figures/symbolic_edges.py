@@ -1,9 +1,9 @@
 """Learned edges side by side with the symbols that fit them
 
 One row a method, all after the same sparsification and pruning of one target; a panel is one edge that was left, named
-layer:input-output. Points: the learned edge at training points. Line: the symbol that fits it best by itself, with the
-R² of that fit, before anything is fitted again. Shown is the target that most methods were analysed on, at its lowest
-noise and smallest seed. Source: experiments E12 and E12deep.
+layer:input-output. Points: the learned edge at training points. Line: the symbol with the highest R² of a fit to this
+edge by itself, with that R², before anything is fitted again. Shown is the target that most methods were analysed on,
+at its lowest noise and smallest seed. Source: experiments E12 and E12deep.
 """
 
 from __future__ import annotations

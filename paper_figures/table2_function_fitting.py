@@ -4,10 +4,9 @@ One row a formula, grid size, depth and method. RMSE: median over seeds of the t
 validation; MSE is its square, the quantity that the paper prints. Ratios are RMSE of MetaKAN over that of the KAN with
 its interval (square brackets, from six seeds on) or range; the margin is a factor of 1.1. The last rows take each
 formula as one value: all formulas run, and the thirteen that the KAN paper has in common with the released list. A
-geometric mean takes the formulas for which every row of its block has a value; a row that lacks some says so, and its
-ratio takes its failures as lost pairs.
-I.12.1 and I.12.5 are one function, which counts twice among all. Published and released settings are rows of their
-own.
+geometric mean takes the formulas for which every row of its block has a value; a row that lacks some says so, and in
+its ratio a run without a value counts as a pair against it. I.12.1 and I.12.5 are one function, which counts twice
+among all. Published and released settings are rows of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from kanbench.pages import published, shared_tasks, style, table
+from kanbench.pages import cells, published, shared_tasks, style, table
 from kanbench.pages.table import Cell, Table
 from kanbench.verdicts import comparison
 
@@ -111,7 +110,9 @@ def _average(
 def rows(frame: pd.DataFrame) -> Table:
     """Return the table: formulas, then averages."""
     body = tuple(_row(row) for _, row in frame.iterrows())
-    return Table(COLUMNS, body, frame, frozenset({"Grid", "Depth"}), notes=(*published.notes(frame), *_notes(frame)))
+    notes = (*published.notes(frame), *_notes(frame))
+    made = Table(COLUMNS, body, frame, frozenset({"Grid", "Depth"}), notes=notes)
+    return cells.emphasised(made, "RMSE", ["dataset", "grid_size", "depth", "configuration"])
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which layers share a meta-learner
+"""Groupings of layers that share a meta-learner
 
 One row a network, grouping and number of meta-learners C; random groups are averaged over their draws, seed by seed.
 Agreement: adjusted Rand index with the groups of KMeans on widths and with those of the dense coefficients, at equal C

@@ -1,10 +1,10 @@
-"""What a pretrained meta-learner is worth
+"""Starts from a pretrained meta-learner
 
 One row a target and way to start. Error ratio: over MetaKAN from scratch, median over paired runs (equal target and
 seed; sources count as pairs of their own) with its interval. Steps to target: training steps until the validation error
 is at most the one that MetaKAN from scratch ends with, median over the runs that reach it, and how many do; evaluations
-are spaced, so the number is an upper bound. Parameters and memory are those of the adaptation: what is frozen needs
-neither gradient nor optimiser state.
+are spaced, so the number is an upper bound. Parameters and simulated peak are those of the adaptation: what is frozen
+needs neither gradient nor optimiser state.
 """
 
 from __future__ import annotations
@@ -27,8 +27,17 @@ WAYS = {
     "warm": "pretrained start",
     "random_frozen": "random, frozen",
 }
-COLUMNS = ("Target", "Start", "Test error", "/ from scratch", "Steps to target", "Trained", "Peak (MiB)", "Runs ok")
-NUMERIC = frozenset({"Trained", "Peak (MiB)"})
+COLUMNS = (
+    "Target",
+    "Start",
+    "Test error",
+    "/ from scratch",
+    "Steps to target",
+    "Trained",
+    "Simulated peak (MiB)",
+    "Runs ok",
+)
+NUMERIC = frozenset({"Trained", "Simulated peak (MiB)"})
 
 
 def data(records: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kanbench.pages import front
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results/README.md", ROOT / "metakan/MEMORY.md"]
 
@@ -102,15 +104,22 @@ def test_the_figure_and_the_files_that_the_documents_name_are_there():
                 assert (document.parent / target).exists(), f"{document.name} names {target}"
 
 
-def test_the_table_shown_is_the_published_one():
-    published = (ROOT / "results/reference/tables/memory_ratios.md").read_text(encoding="utf-8").strip()
-    shown = (
-        (ROOT / "README.md")
-        .read_text(encoding="utf-8")
-        .partition("<!-- results -->")[2]
-        .partition("<!-- /results -->")[0]
-    )
-    assert published in shown, "copy results/reference/tables/memory_ratios.md between the two marks of README.md"
+def test_what_the_readme_says_of_results_is_what_the_published_records_say():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in front.BLOCKS:
+        assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1, name
+    expected = front.filled(text, front.blocks(ROOT / "results/reference"))
+    assert text == expected, "python -m kanbench front --records results/reference --output README.md"
+
+
+def test_a_block_is_replaced_and_the_rest_stays():
+    text = "a\n<!-- verdicts -->\nold 1.08\n<!-- /verdicts -->\nb\n"
+    claims = [{"verdict": "undecided"}, {"verdict": "holds"}, {"verdict": "undecided"}, {"verdict": "new kind"}]
+    sentence = front.verdict_sentence(claims)
+    assert sentence == "Of 4 claims: holds 1, undecided 2, new kind 1."
+    filled = front.filled(text, {"verdicts": sentence, "results": "not there"})
+    assert filled == f"a\n<!-- verdicts -->\n{sentence}\n<!-- /verdicts -->\nb\n"
+    assert front.filled(filled, {"verdicts": sentence}) == filled
 
 
 def test_the_published_figures_belong_to_the_published_records():

@@ -24,6 +24,7 @@ VERBS = [
     "render",
     "claims",
     "report",
+    "front",
     "pack",
     "unpack",
     "failures",

@@ -6,13 +6,15 @@ import csv
 import io
 import math
 import re
+import shutil
+import subprocess
 
 import pandas as pd
 import paper_records
 import pytest
 from record_fixtures import RECORDS, write_set
 
-from kanbench.pages import recipes, render, style, table
+from kanbench.pages import cells, recipes, render, style, table
 from kanbench.pages.table import Cell, Table
 from kanbench.records import frame as frames
 
@@ -169,3 +171,59 @@ def test_units():
     assert [style.count(n) for n in (361, 25769, 3_494_958)] == ["361", "25.8 k", "3.49 M"]
     assert style.exact(254080) == "254,080"
     assert [style.short(v) for v in (0.02, 5, 2000, 1e-6)] == ["0.02", "5", "2 k", "1e-6"]
+
+
+def drawn(**options) -> Table:
+    rows = (("a", "1.5 [1, 2]", 1.5), ("b", "1.2 (1 to 2)", 1.2), ("floor: c", "0.1", 0.1))
+    data = pd.DataFrame({"label": [row[0] for row in rows], "median": [row[2] for row in rows], "task": "t_1"})
+    body = tuple((Cell("t_1"), Cell(label), Cell(text, sort=value)) for label, text, value in rows)
+    return Table(("Task", "Method", "RMSE"), body, data, frozenset({"RMSE"}), name="x", title="T", **options)
+
+
+def test_the_best_value_of_a_group_is_bold_and_a_floor_is_not():
+    made = cells.emphasised(drawn(), "RMSE", ["task"])
+    assert [[cell.strong for cell in row] for row in made.rows] == [[False] * 3, [False, False, True], [False] * 3]
+    assert "| **1.2 (1 to 2)** |" in made.to_markdown()
+    assert r"\textbf{1.2 (1 to 2)}" in made.to_latex()
+    assert made.notes == (cells.BOLD,)
+    assert cells.emphasised(drawn(), "RMSE", ["task"], "max").rows[0][2].strong
+    alone = cells.emphasised(drawn(), "RMSE", ["label"])
+    assert not any(cell.strong for row in alone.rows for cell in row), "nothing to be compared with"
+    assert alone.notes == ()
+
+
+def test_notes_stand_below_the_table_and_not_in_the_caption():
+    latex = drawn(caption="What is shown.", notes=("50 % note.",), citation="Cite me").to_latex()
+    caption = latex.partition(r"\caption{")[2].partition("}")[0]
+    assert caption == "T. What is shown."
+    assert latex.index(r"\end{tabular}") < latex.index(r"50 \% note. Cite me") < latex.index(r"\end{table}")
+
+
+def test_a_wide_table_says_once_what_is_the_same_in_all_rows():
+    columns = ("Task", "Method", "Batch", "Grid", "A", "B", "C")
+    rows = tuple(tuple(Cell(text) for text in ("t", "m", "128", grid, "1", "2", "3")) for grid in ("5", "20"))
+    text = Table(columns, rows, pd.DataFrame({"a": [1, 2]})).to_markdown()
+    assert "| Task | Method | Grid |\n" in text
+    assert "*In all rows: Batch: 128; A: 1; B: 2; C: 3.*" in text
+    narrow = Table(columns[:4], tuple(row[:4] for row in rows), pd.DataFrame({"a": [1, 2]})).to_markdown()
+    assert "| Task | Method | Batch | Grid |\n" in narrow, "a narrow one shows all"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tables, tmp_path):
+    packages = r"\usepackage{booktabs,graphicx,longtable}" + "\n" + r"\usepackage[utf8]{inputenc}"
+    body = "\n\\clearpage\n".join(
+        made.to_latex() for made in (*tables.values(), cells.emphasised(drawn(), "RMSE", ["task"]))
+    )
+    source = tmp_path / "tables.tex"
+    head = r"\documentclass{article}" + f"\n{packages}\n" + r"\begin{document}" + "\n"
+    source.write_text(f"{head}{body}\n\\end{{document}}\n", encoding="utf-8")
+    line = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", source.name]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_latex_holds_no_letter_that_it_cannot_print(tables):
+    for made in tables.values():
+        odd = {letter for letter in made.to_latex() if ord(letter) > 255}
+        assert not odd, f"{made.name}: {odd}"

@@ -1,4 +1,4 @@
-"""Verbs that show records: `render`, `claims`, `report`."""
+"""Verbs that show records: `render`, `claims`, `report`, `front`."""
 
 from __future__ import annotations
 
@@ -26,3 +26,10 @@ def report(options: Namespace) -> None:
     from kanbench.pages import report as reporting
 
     print(reporting.report(options.records, options.output))
+
+
+def front(options: Namespace) -> None:
+    """`front`: the generated blocks of a README."""
+    from kanbench.pages import front as fronting
+
+    print(fronting.update(options.output, options.records))

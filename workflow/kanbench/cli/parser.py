@@ -114,12 +114,15 @@ def _render(verbs) -> None:
         ("render", pages.render, "Draw one figure or table from a record set."),
         ("claims", pages.claims, "Compare the claims of the paper with a record set."),
         ("report", pages.report, "Write one self-contained HTML page about a record set."),
+        ("front", pages.front, "Rewrite the generated blocks of a README from a published record set."),
     ):
         verb = _verb(verbs, name, action, text)
         if name == "render":
             verb.add_argument("--recipe", required=True, help="a file of paper_figures/, without .py")
         verb.add_argument("--records", required=True, type=Path, help="records.jsonl.gz, or the folder that holds it")
-        verb.add_argument("--output", required=True, type=Path, help="folder, for `report` the HTML file, to write")
+        verb.add_argument(
+            "--output", required=True, type=Path, help="folder (`report`: HTML file, `front`: README) to write"
+        )
 
 
 def _mend(verbs) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from kanbench.pages import published, style, table
-from kanbench.pages.table import Cell
+from kanbench.pages.table import Cell, Table
 from kanbench.records.frame import metric_text
 
 
@@ -85,3 +86,27 @@ def of_data_set(row: pd.Series, *network: Cell, published_row: pd.Series | None 
         published.verdict_cell(row),
         Cell(row["seeds"], table.run_names(row["runs"])),
     )
+
+
+BOLD = "Bold: the lowest error of its group by the median; whether it is shown to be lower is what a verdict says."
+
+
+def emphasised(made: Table, heading: str, groups: Sequence[str], goal: str | pd.Series = "min") -> Table:
+    """Return a table whose column `heading` has the best `median` of each group in bold, where a group has several.
+
+    Args:
+        groups: Columns of the table's data within which rows compete; floors do not.
+        goal: "min" or "max", of all rows or row by row.
+    """
+    rows, place = made.data, made.columns.index(heading)
+    goals = pd.Series(goal, index=rows.index) if isinstance(goal, str) else goal
+    errors = rows["median"].where(goals == "min", -rows["median"])
+    errors = errors.where(~rows["label"].astype(str).str.startswith("floor: "))
+    keys = [rows[name].astype(str) for name in groups if name in rows]
+    least, known = errors.groupby(keys).transform("min"), errors.groupby(keys).transform("count")
+    strong = (errors == least) & (known > 1)
+    body = tuple(
+        tuple(replace(cell, strong=True) if chosen and at == place else cell for at, cell in enumerate(row))
+        for row, chosen in zip(made.rows, strong, strict=True)
+    )
+    return replace(made, rows=body, notes=(*made.notes, BOLD) if strong.any() else made.notes)

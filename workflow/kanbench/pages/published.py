@@ -146,8 +146,8 @@ def against_cell(row: pd.Series) -> Cell:
     runs = table.run_names(row["compared_runs"])
     if math.isnan(row["against"]):
         return Cell("no pairs", runs, badge="absent")
-    ends = f"{style.number(row['against_low'])} to {style.number(row['against_high'])}"
-    span = f"[{ends}]" if row["n_values"] >= 6 else f"({ends})"
+    low, high = style.number(row["against_low"]), style.number(row["against_high"])
+    span = f"[{low}, {high}]" if row["n_values"] >= 6 else f"({low} to {high})"
     return Cell(f"{style.number(row['against'])} {span} of {row['partner']}", runs, row["against"])
 
 

@@ -39,7 +39,7 @@ RUN_COLUMNS = (
     "Metric",
     "Test value",
     "Parameters",
-    "Peak (MiB)",
+    "Simulated peak (MiB)",
     "Step (ms)",
 )
 HARDWARE = ("gpu", "cpu", "torch", "cuda", "python", "platform")
@@ -227,7 +227,7 @@ def _runs_table(record_set: render.RecordSet) -> Table:
                 Cell(style.milliseconds(run["time.step_seconds.median"]), names, run["time.step_seconds.median"]),
             )
         )
-    numeric = frozenset({"Seed", "Parameters", "Peak (MiB)", "Step (ms)"})
+    numeric = frozenset({"Seed", "Parameters", "Simulated peak (MiB)", "Step (ms)"})
     columns = ["run", "status", "reason", "task", "method", "settings", "seed", "metric", "value"]
     columns += ["parameters.trainable", "memory.simulated_peak_bytes", "time.step_seconds.median"]
     return Table(RUN_COLUMNS, tuple(rows), record_set.frame[columns], numeric, name="runs", title="All runs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,12 +51,14 @@ class Cell:
 
     Attributes:
         badge: A word that names a colour in the report: a verdict or a status.
+        strong: Whether it is printed bold: the best value of a group.
     """
 
     text: str
     runs: tuple[str, ...] = ()
     sort: float | None = None
     badge: str = ""
+    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,25 +92,40 @@ class Table:
         return spreadsheet.to_csv(self.data, float_format="%.6g")
 
     def to_markdown(self) -> str:
-        """Return title, table, caption and citation in GitHub's Markdown."""
-        marks = ["---:" if column in self.numeric else ":---" for column in self.columns]
-        lines = [list(self.columns), marks, *([cell.text for cell in row] for row in self.rows)]
+        """Return title, table, notes and citation in GitHub's Markdown.
+
+        A column with one text in all rows is said once below the table, so that wide tables fit a narrow screen.
+        """
+        same = self._said_once()
+        kept = [place for place in range(len(self.columns)) if place not in same]
+        marks = ["---:" if self.columns[place] in self.numeric else ":---" for place in kept]
+        lines = [[self.columns[place] for place in kept], marks]
+        lines += [[_bold(row[place], "**{}**") for place in kept] for row in self.rows]
         body = [
             "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines
         ]
         head = f"**{self.title}.** {self.caption}".strip()
-        tail = [*(f"*{note}*" for note in self.notes), f"Cite as: {self.citation}" if self.citation else ""]
+        once = "; ".join(f"{self.columns[place]}: {text}" for place, text in same.items())
+        notes = [*([f"In all rows: {once}."] if once else []), *self.notes]
+        tail = [*(f"*{note}*" for note in notes), f"Cite as: {self.citation}" if self.citation else ""]
         return "\n\n".join(part for part in (head, "\n".join(body), *tail) if part) + "\n"
+
+    def _said_once(self) -> dict[int, str]:
+        """Return the places and texts of the columns that a wide table does not need, the first two apart."""
+        if len(self.rows) < 2 or len(self.columns) < WIDE:
+            return {}
+        texts = {place: {row[place].text for row in self.rows} for place in range(2, len(self.columns))}
+        return {place: next(iter(found)) for place, found in texts.items() if len(found) == 1}
 
     def to_latex(self) -> str:
         """Return a booktabs table with caption and label; `longtable` in small print from `LONG` rows on."""
         broken = {column: rf"p{{{share:g}\linewidth}}" for column, share in self.prose.items()}
         spec = "".join("r" if column in self.numeric else broken.get(column, "l") for column in self.columns)
         head = " & ".join(rf"\textbf{{{escape(column)}}}" for column in self.columns) + r" \\"
-        body = [" & ".join(escape(cell.text) for cell in row) + r" \\" for row in self.rows]
-        notes = " ".join(self.notes)
-        words = " ".join(part for part in (f"{self.title}. {self.caption}", notes, self.citation) if part)
-        caption, label = rf"\caption{{{escape(words)}}}", rf"\label{{tab:{self.name}}}"
+        body = [" & ".join(_bold(cell, r"\textbf{{{}}}", escape) for cell in row) + r" \\" for row in self.rows]
+        caption = rf"\caption{{{escape(f'{self.title}. {self.caption}'.strip())}}}"
+        label, below = rf"\label{{tab:{self.name}}}", " ".join(part for part in (*self.notes, self.citation) if part)
+        notes = [rf"\par\smallskip{{\footnotesize\raggedright {escape(below)}\par}}"] if below else []
         source = f"% {self.citation}\n% needs the packages booktabs, graphicx and longtable"
         if len(self.rows) >= LONG:
             lines = [
@@ -126,6 +143,7 @@ class Table:
                 *body,
                 r"\bottomrule",
                 r"\end{longtable}",
+                *notes,
                 r"\endgroup",
             ]
         else:
@@ -143,9 +161,14 @@ class Table:
                 *body,
                 r"\bottomrule",
                 r"\end{tabular}" + close,
+                *notes,
                 r"\end{table}",
             ]
         return "\n".join([source, *lines]) + "\n"
+
+
+def _bold(cell: Cell, form: str, written: Callable[[str], str] = str) -> str:
+    return form.format(written(cell.text)) if cell.strong else written(cell.text)
 
 
 def escape(text: str) -> str:
