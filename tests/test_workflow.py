@@ -26,7 +26,7 @@ def study(suite, tiny):
 
 
 def snakemake(*arguments, config="tiny.yaml") -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "none", "--configfile", config, *arguments]
+    return [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "host", "--configfile", config, *arguments]
 
 
 def planned(output: str, rule: str) -> int:

@@ -57,6 +57,15 @@ class MissingData(KanbenchError):
     """A data set is not where it was looked for. The message names the files, the places and the remedy."""
 
 
+class Unwritable(KanbenchError, OSError):
+    """A file cannot be written: a folder without permission, a full disk, a file where a folder should be."""
+
+    def __init__(self, path: object, error: OSError):
+        reason = error.strerror or str(error)
+        step = "make the folder writable and free some space, or work in a copy of the suite elsewhere"
+        super().__init__(f"cannot write {path}: {reason}\n  next: {step}")
+
+
 class Unavailable(KanbenchError):
     """A method or an experiment cannot run here (a package or a capability is absent). Becomes `skipped`.
 
