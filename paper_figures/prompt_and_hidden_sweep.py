@@ -73,7 +73,6 @@ def _mark_knee(line: list[dict], runs: pd.DataFrame, column: str) -> None:
             reference,
             "error",
             margin=margin,
-            purpose=f"knee {point['task']} {point['method']} {point['size']} {point['value']}",
             ratio=ratio,
             apart=[column],
         )

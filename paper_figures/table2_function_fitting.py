@@ -57,19 +57,17 @@ def _averages(records: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, chosen in (("all formulas", set(found["dataset"])), ("13-formula core", set(CORE))):
         inside = found[found["dataset"].isin(chosen)]
-        for key, block in inside.groupby(list(BLOCK), dropna=False):
+        for _, block in inside.groupby(list(BLOCK), dropna=False):
             shared = shared_tasks.of_rows(block, ["method"], "dataset", "median")
             every = sorted(set(block["dataset"]))
             for _, members in block.groupby("method"):
-                average = _average(records, members, shared, every, f"table 2 {name} {' '.join(map(str, key))}")
+                average = _average(records, members, shared, every)
                 if average:
                     rows.append({"dataset": f"{name} ({len(shared)})", **average})
     return pd.DataFrame(rows)
 
 
-def _average(
-    records: pd.DataFrame, members: pd.DataFrame, shared: list[str], every: list[str], purpose: str
-) -> dict[str, object]:
+def _average(records: pd.DataFrame, members: pd.DataFrame, shared: list[str], every: list[str]) -> dict[str, object]:
     """Return the mean of one method over the formulas that all rows of its block have; nothing without runs."""
     configuration, grid, depth, method = (members[key].iloc[0] for key in (*BLOCK, "method"))
     network = records[records[FORMULA].isin(set(members["dataset"])) & (records[DEPTH] == depth)]
@@ -80,7 +78,7 @@ def _average(
         return {}
     result = comparison.Comparison()
     if len(others):
-        result = comparison.compare(mine, others, "error", margin=MARGIN, purpose=f"{purpose} {method}")
+        result = comparison.compare(mine, others, "error", margin=MARGIN)
     kept = members[members["dataset"].isin(shared)]
     logs, own = np.log(kept["median"].to_numpy(float)), members.dropna(subset="median")["dataset"].nunique()
     apart = f", {own} of {len(every)} formulas" if own < len(every) else ""

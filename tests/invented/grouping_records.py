@@ -6,7 +6,7 @@ import numpy as np
 
 from kanbench.records import record
 
-SEEDS = 8
+SEEDS = 10
 WIDTHS = {1: [0] * 8, 2: [0, 0, 0, 0, 0, 0, 1, 1], 3: [0, 0, 0, 0, 1, 1, 2, 2]}
 BLOCKS = {2: [0, 0, 0, 0, 1, 1, 1, 1], 3: [0, 0, 0, 1, 1, 1, 2, 2]}
 DRAWS = {0: [0, 1, 2, 0, 1, 2, 0, 0], 1: [2, 2, 0, 0, 0, 1, 1, 0]}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
+from make_records import INPUTS, settings_of, spec_of
 from make_records import record as made_record
-from make_records import settings_of, spec_of
 
 from kanbench.records import record
 
 TARGETS = {"I.14.3": "product", "I.18.4": "quotient", "I.18.16": "trigonometric"}
+EIGHT = {**TARGETS, "I.12.11": "trigonometric", "I.34.10": "quotient", "I.8.4": "root"}
+EIGHT |= {"I.10.7": "root", "I.12.1": "product"}
+"""As many targets as a statement about unseen formulas needs."""
 SOURCES = ("product", "quotient")
 SEEDS = 8
 SAMPLES = {"train_samples": 500, "validation_samples": 200, "test_samples": 500, "noise": 0.0}
@@ -46,15 +50,15 @@ def transfer_run(formula: str, seed: int, adapt: str | None = None, kind: str | 
     ]
     found["parameters"].update(trainable=30 if adapt in ("frozen", "random_frozen") else 90, total=90, buffers=0)
     found["memory"]["simulated_peak_bytes"] = 2**20
-    found["data"] = {"name": formula, "fingerprint": "0", "canonical": True, "kind": TARGETS[formula]}
+    found["data"] = {"name": formula, "fingerprint": "0", "canonical": True, "kind": EIGHT[formula]}
     return {**found, "experiments": ["E10"]}
 
 
-def transfer() -> list[dict]:
+def transfer(targets=TARGETS, seeds=SEEDS) -> list[dict]:
     """Return runs on held-out formulas: pretrained, random and from scratch, with the factors above."""
     runs = []
-    for formula in TARGETS:
-        for seed in range(SEEDS):
+    for formula in targets:
+        for seed in range(seeds):
             runs += [transfer_run(formula, seed), transfer_run(formula, seed, "random_frozen")]
             runs += [transfer_run(formula, seed, adapt, kind) for adapt in ("frozen", "warm") for kind in SOURCES]
     return runs
@@ -89,7 +93,7 @@ def diverse() -> list[dict]:
     runs = []
     for distinct, factor in ((1, 1.0), (20, 3.0)):
         task = {"name": "edge_diversity", "settings": {"shape": "mixed", "distinct": distinct}}
-        for seed in range(8):
+        for seed in range(10):
             base = 0.1 * (1 + seed)
             runs += [limits_run("tiled_kan", seed, base, task), limits_run("metakan-relu", seed, factor * base, task)]
             runs.append(limits_run("metakan-relu", seed, 0.5 * factor * base, task, hidden_dim=64))
@@ -123,6 +127,8 @@ def watched() -> list[dict]:
 
 SYMBOLIC_METHODS = ("tiled_kan", "metakan-relu")
 NOISES = (0.0, 0.1)
+FORMULAS = tuple(INPUTS)[:8]
+"""As many as a statement about formulas needs."""
 CURVE = {
     "edge": [0, 1, 0],
     "symbol": "x^2",
@@ -168,13 +174,13 @@ def analysis(isolated: dict, in_context: dict) -> dict:
     }
 
 
-def symbolic(score_of) -> list[dict]:
+def symbolic(score_of, formulas=("product",), seeds=SEEDS) -> list[dict]:
     """Return one record a method, noise and seed; `score_of(method, noise, seed)` gives exact and score."""
     found = []
     for method in SYMBOLIC_METHODS:
         for noise in NOISES:
-            for seed in range(SEEDS):
-                task_settings = {"formula": "product", "noise": noise}
+            for formula, seed in itertools.product(formulas, range(seeds)):
+                task_settings = {"formula": formula, "noise": noise}
                 spec = spec_of("feynman", task_settings, method, settings_of(method, 2, 1, 5, 8), seed)
                 entry = made_record(spec, ["E12"])
                 exact, score = score_of(method, noise, seed)

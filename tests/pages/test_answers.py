@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kanbench.pages import answers, recipes
-from kanbench.verdicts.claims import Outcome
+from kanbench.verdicts.outcome import Outcome
 
 HELD = Outcome(
     id="a",

@@ -10,6 +10,7 @@ import pytest
 from kanbench.pages import recipes
 from kanbench.records import frame as frames
 from kanbench.verdicts import claims
+from kanbench.verdicts import declared as declarations
 
 PEAKS = {("cnn-plain", None): 10, ("meta_conv_kan-bspline", "auto"): 12, ("meta_conv_kan-bspline", "materialized"): 60}
 IMAGES = {"channels": 3, "image_size": 32, "outputs": 10, "batch_size": 64}
@@ -59,6 +60,6 @@ def test_the_claim_compares_both_modes_of_the_deep_network(steps, auto, verdict)
         settings = record["spec"]["method"]["settings"]
         if settings.get("mode") == "auto":
             record["memory"]["simulated_peak_bytes"] = auto * settings["layers"] * 2**18
-    declared = claims.load(recipes.claims_file())
+    declared = declarations.load(recipes.claims_file())
     outcomes = {outcome.id: outcome for outcome in claims.evaluate(declared, frames.to_frame(steps))}
     assert outcomes["memory-convolution"].verdict == verdict

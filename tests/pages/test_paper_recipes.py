@@ -14,6 +14,7 @@ from kanbench.pages import published, recipes, render, style
 from kanbench.records import frame as frames
 from kanbench.statistics import stats
 from kanbench.verdicts import claims, comparison, criteria
+from kanbench.verdicts import declared as declarations
 
 
 def shown(name, frame):
@@ -158,7 +159,7 @@ def test_configurations_stand_beside_each_other(everything):
 
 
 def outcome(claim_id, frame):
-    return next(o for o in claims.evaluate(claims.load(recipes.claims_file()), frame) if o.id == claim_id)
+    return next(o for o in claims.evaluate(declarations.load(recipes.claims_file()), frame) if o.id == claim_id)
 
 
 def test_learning_rates_out_of_balance_are_worse_once_there_are_seeds_enough(everything):
@@ -173,12 +174,12 @@ def test_learning_rates_out_of_balance_are_worse_once_there_are_seeds_enough(eve
 
 def test_a_comparison_says_how_many_runs_would_decide_it():
     values = np.array([-0.2, 0.3, 0.1, -0.1, 0.25, 0.02, -0.3])
-    found = comparison.of_values(values, "seeds", margin=0.1, purpose="x", ratio=False)
+    found = comparison.of_values(values, "seeds", margin=0.1, ratio=False)
     assert found.state == "undecided"
     assert found.needed > values.size
-    again = comparison.of_values(values, "seeds", margin=0.1, purpose="x", ratio=False)
-    assert (again.low, again.high) == (found.low, found.high) == stats.order_statistics_interval(values)
-    many = comparison.of_values(np.tile(values, 20), "seeds", margin=0.1, purpose="x", ratio=False)
+    again = comparison.of_values(values, "seeds", margin=0.1, ratio=False)
+    assert (again.low, again.high) == (found.low, found.high) == stats.median_interval(values)
+    many = comparison.of_values(np.tile(values, 20), "seeds", margin=0.1, ratio=False)
     assert many.state == "equivalent"
 
 

@@ -14,7 +14,7 @@ from record_fixtures import RECORDS, write_set
 
 from kanbench.pages import recipes, render, report
 from kanbench.records.frame import read_records
-from kanbench.verdicts import claims
+from kanbench.verdicts import declared as declarations
 
 
 class Page(HTMLParser):
@@ -118,8 +118,8 @@ def test_sections_claims_figures_and_tables_are_there(page, text):
             "&", "&amp;"
         ) or recipe.caption[:40] in html.unescape(text)
     plain = html.unescape(text)
-    for claim in claims.load(recipes.claims_file()):
-        assert claim["statement"] in plain
+    for claim in declarations.load(recipes.claims_file()):
+        assert claim["statement"].rstrip(".") in plain
         assert claim["source"] in plain
     counts = render.RecordSet(RECORDS).counts
     facts = [
@@ -157,7 +157,7 @@ def test_claims_are_written_in_four_formats(tmp_path):
     paths = render.render_claims(RECORDS, tmp_path)
     assert [path.name for path in paths] == ["claims.csv", "claims.md", "claims.tex", "claims.json"]
     content = json.loads(paths[3].read_text())
-    assert len(content["claims"]) == len(claims.load(recipes.claims_file()))
+    assert len(content["claims"]) == len(declarations.load(recipes.claims_file()))
     known = {record["run"] for record in read_records(RECORDS)}
     first = content["claims"][0]
     assert set(first["runs"]) <= known

@@ -7,7 +7,7 @@ import math
 
 import pandas as pd
 import pytest
-from question_records import NOTHING, alike, symbolic, worse
+from question_records import FORMULAS, NOTHING, alike, symbolic, worse
 from record_fixtures import write_set
 
 from kanbench.pages import recipes, render
@@ -67,16 +67,16 @@ def test_edges_are_drawn_with_their_symbols(read):
 
 
 def test_the_answer_turns_with_the_records(read):
-    _, held = read("answer_symbolic", symbolic(alike))
+    _, held = read("answer_symbolic", symbolic(alike, FORMULAS, seeds=2))
     assert held["verdict"].tolist() == ["holds"]
     assert held["answer"].iloc[0].startswith("No: the formulas read off MetaKAN are not worse")
-    assert "KAN, recomputed 12 of 16 (75 %" in held["answer"].iloc[0]
-    _, lost = read("answer_symbolic", symbolic(worse))
+    assert "KAN, recomputed 32 of 32 (100 %" in held["answer"].iloc[0]
+    _, lost = read("answer_symbolic", symbolic(worse, FORMULAS, seeds=2))
     assert lost["verdict"].iloc[0] == "in part"  # the formulas chosen by the network's loss are equally good
-    assert "MetaKAN (ReLU) 0 of 16 (0 %" in lost["answer"].iloc[0]
-    assert "0 pairs gained and 12 lost of 16" in lost["answer"].iloc[0]
-    few = [entry for entry in symbolic(worse) if entry["spec"]["seed"] < 2]
-    assert read("answer_symbolic", few)[1]["verdict"].tolist() == ["undecided"]
+    assert "MetaKAN (ReLU) 0 of 32 (0 %" in lost["answer"].iloc[0]
+    assert "0 pairs gained and 32 lost of 32" in lost["answer"].iloc[0]
+    one = symbolic(worse)  # eight seeds of one formula say nothing about formulas
+    assert read("answer_symbolic", one)[1]["verdict"].tolist() == ["undecided"]
 
 
 def test_without_the_experiment_the_recipes_name_it(tmp_path, records):

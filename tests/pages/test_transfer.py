@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import question_records
-from question_records import SEEDS, SOURCES, TARGETS
+from question_records import EIGHT, SEEDS, SOURCES, TARGETS
 
 from kanbench.pages import answers, recipes
 from kanbench.records import frame as frames
 from kanbench.verdicts import claims
+from kanbench.verdicts import declared as declarations
 
 
 @pytest.fixture
@@ -62,13 +63,17 @@ def test_the_table_counts_steps_to_what_scratch_ends_with(transfer):
     assert len(made.rows) == len(TARGETS) * 4
 
 
-def test_claims_pick_their_sides_by_how_a_run_started(transfer):
-    found = {outcome.id: outcome for outcome in answers.outcomes(frames.to_frame(transfer), family="transfer")}
+def test_claims_pick_their_sides_by_how_a_run_started():
+    frame = frames.to_frame(question_records.transfer(EIGHT, seeds=2))
+    found = {outcome.id: outcome for outcome in answers.outcomes(frame, family="transfer")}
     assert found["transfer-frozen"].estimate == pytest.approx(0.5)
-    assert found["transfer-frozen"].n_ok == SEEDS * 3 * len(SOURCES)
+    assert found["transfer-frozen"].n_ok == 2 * len(EIGHT) * len(SOURCES)
     assert found["transfer-warm"].estimate == pytest.approx(0.8)
-    shown = recipe("answer_transfer").data(frames.to_frame(transfer))
-    assert shown["verdict"].tolist() == ["holds"]
+    assert found["transfer-steps"].estimate == pytest.approx(1.0)  # both get there at the last evaluation
+    verdicts = {name: outcome.verdict for name, outcome in found.items()}
+    assert verdicts == {"transfer-frozen": "holds", "transfer-warm": "holds", "transfer-steps": "fails"}
+    shown = recipe("answer_transfer").data(frame)
+    assert shown["verdict"].tolist() == ["in part"]
     assert "MetaKAN" not in shown["question"].iloc[0]
 
 
@@ -76,6 +81,6 @@ def test_without_transfer_runs_there_is_nothing_to_show(transfer):
     scratch = frames.to_frame([run for run in transfer if "source" not in run["spec"]])
     for name in ("meta_transfer", "table_meta_transfer", "answer_transfer"):
         assert recipe(name).data(scratch).empty
-    declared = claims.load(recipes.claims_file())
+    declared = declarations.load(recipes.claims_file())
     outcomes = claims.evaluate([claim for claim in declared if claim.get("family") == "transfer"], scratch)
     assert {outcome.verdict for outcome in outcomes} == {"no records"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 
 import pytest
@@ -12,10 +13,11 @@ from kanbench.base.errors import InvalidInput
 from kanbench.pages import recipes
 from kanbench.records import frame as frames
 from kanbench.verdicts import claims
+from kanbench.verdicts import declared as declarations
 
 
 def evaluated(records) -> dict[str, claims.Outcome]:
-    declared = claims.load(recipes.claims_file())
+    declared = declarations.load(recipes.claims_file())
     return {outcome.id: outcome for outcome in claims.evaluate(declared, frames.to_frame(records))}
 
 
@@ -25,7 +27,7 @@ def outcomes(committed):
 
 
 def test_every_claim_of_the_file_has_an_outcome(outcomes):
-    declared = claims.load(recipes.claims_file())
+    declared = declarations.load(recipes.claims_file())
     assert list(outcomes) == [claim["id"] for claim in declared]
     assert len(declared) >= 15
     allowed = {"holds", "in part", "fails", "undecided", "no records"}
@@ -49,13 +51,20 @@ def test_a_paired_claim_counts_its_failures(outcomes):
     assert fitting.low == 0  # with two seeds, one lost pair makes the task's median infinite
     assert fitting.estimate < fitting.high < 1.1
     assert "8 tasks" in fitting.interval
-    assert fitting.verdict == "holds"
+    assert fitting.on == "on tasks of this kind (8 measured)"
+    assert (
+        fitting.sentence == "MetaKAN fits functions as well as the KAN or better, on tasks of this kind (8 measured)."
+    )
+    assert (fitting.verdict, fitting.reference) == ("undecided", "efficient_kan")
+    assert "none of tiled_kan was measured" in fitting.reason  # of the dense forms, not the strongest
+    assert [row["reference"] for row in fitting.ratios] == ["efficient_kan", "pykan-fast"]
 
 
 def test_too_few_independent_values_leave_a_claim_undecided(outcomes):
     pde = outcomes["accuracy-pde"]
     assert (pde.verdict, pde.comparison) == ("undecided", "undecided")
-    assert "2 seeds" in pde.reason
+    assert pde.reason == "2 of the 10 seeds of the first look; 10 seeds are the fewest that can decide it"
+    assert "2 seeds" in pde.interval
 
 
 def test_p_values_are_adjusted_inside_their_family(outcomes):
@@ -79,7 +88,7 @@ def test_a_claim_that_its_interval_excludes_fails_and_one_in_between_names_what_
     margin = 1 / refuted.estimate - 1  # the estimate lies on the margin: no number of tasks can tell
     on_it = outcome_of(frame, tmp_path, criterion=criterion_of(reference="efficient_kan", margin=margin))
     assert (on_it.verdict, on_it.needed) == ("undecided", math.inf)
-    near = outcome_of(frame, tmp_path, criterion=criterion_of(reference="efficient_kan", margin=margin * 0.9))
+    near = outcome_of(frame, tmp_path, criterion=criterion_of(reference="efficient_kan", margin=margin * 0.5))
     assert near.verdict == "undecided"
     assert 8 < near.needed < 10**5
     assert f"about {near.needed:.0f} tasks would decide it" in near.reason
@@ -91,13 +100,12 @@ def test_a_family_asks_more_of_its_members(records, tmp_path):
     alone = outcome_of(frame, tmp_path, criterion=criterion_of(), family="f")
     content = declared(criterion=criterion_of(), family="f")
     twin = content["claims"][0]
-    content["claims"] += [{**twin, "id": f"x{i}", "criterion": criterion_of(method="pykan-fast")} for i in range(9)]
+    content["claims"] += [{**twin, "id": f"x{i}", "criterion": criterion_of(method="pykan-fast")} for i in range(3)]
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
-    among_ten = claims.evaluate(claims.load(tmp_path / "claims.yaml"), frame)[0]
-    assert (alone.verdict, among_ten.verdict) == ("holds", "undecided")
-    assert among_ten.p_holm == pytest.approx(10 * alone.p_holm)
-    assert "the test (adjusted p 0.078) does not" in among_ten.reason
-    assert among_ten.detectable > alone.detectable
+    among_four = claims.evaluate(declarations.load(tmp_path / "claims.yaml"), frame)[0]
+    assert (alone.members, among_four.members) == (1, 4)
+    assert among_four.p_holm == pytest.approx(4 * alone.p_holm)
+    assert among_four.detectable >= alone.detectable
 
 
 def test_a_trend_is_the_exponent_of_the_ratio_along_an_axis(records, tmp_path):
@@ -130,7 +138,8 @@ def test_the_two_sides_of_a_claim_may_differ_in_what_they_select(records, tmp_pa
     criterion = {"kind": "paired_difference", "metric": "error", "method": "metakan-relu", "expect": "worse"}
     criterion |= {"margin": 0.01, "method_where": {"configuration": "paper"}}
     criterion |= {"reference_where": {"configuration": "controlled"}}
-    found = outcome_of(frames.to_frame(records), tmp_path, experiment="E5", criterion=criterion)
+    options = {"experiment": "E5", "criterion": criterion, "scope": "these tasks", "looks": [6]}
+    found = outcome_of(frames.to_frame(records), tmp_path, **options)
     assert (found.verdict, found.n_ok) == ("holds", 6)
 
 
@@ -183,15 +192,23 @@ def worsen(record):
 
 
 def without_failures(records):
-    for record in records:
-        if record["status"] in ("diverged", "timed_out"):
-            record["status"] = "skipped"
-    return records
+    """Give every run that is not ok the metrics of its other seed; leave out those that have none."""
+
+    def cell(record):
+        spec = record["spec"]
+        return json.dumps([spec["task"], spec["method"], spec["training"]], sort_keys=True)
+
+    known = {cell(record): record for record in records if record["status"] == "ok"}
+    kept = [record for record in records if cell(record) in known]
+    for record in kept:
+        if record["status"] != "ok":
+            record |= {"status": "ok", "metrics": copy.deepcopy(known[cell(record)]["metrics"])}
+    return kept
 
 
 def test_verdicts_turn_when_the_records_do(records):
     outcomes = evaluated(without_failures(copy.deepcopy(records)))
-    assert outcomes["accuracy-function-fitting"].verdict == "holds"
+    assert outcomes["accuracy-function-fitting"].verdict == "undecided"
     changed = evaluated(change(without_failures(records), "metakan-relu", worsen))
     for name in ("accuracy-function-fitting", "wins-function-fitting"):
         assert changed[name].verdict == "fails", name
@@ -240,12 +257,14 @@ def declared(**changes) -> dict:
         "direction": "lower",
         "criterion": {"kind": "threshold", "metric": "error", "method": "mlp", "at_most": 0.03},
     }
+    if changes.get("criterion", claim["criterion"])["kind"].startswith("paired"):
+        claim["scope"] = "tasks of this kind"
     return {"families": {"f": "why"}, "claims": [{**claim, **changes}]}
 
 
 def outcome_of(frame, tmp_path, **changes) -> claims.Outcome:
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(declared(**changes)))
-    return claims.evaluate(claims.load(tmp_path / "claims.yaml"), frame)[0]
+    return claims.evaluate(declarations.load(tmp_path / "claims.yaml"), frame)[0]
 
 
 def test_a_threshold_is_held_against_each_run(frame, tmp_path):
@@ -272,7 +291,7 @@ def test_everything_wrong_in_the_file_is_named_at_once(tmp_path):
     content["claims"].append({**declared()["claims"][0], "family": "g"})
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InvalidInput) as refused:
-        claims.load(tmp_path / "claims.yaml")
+        declarations.load(tmp_path / "claims.yaml")
     text = str(refused.value)
     assert "unknown key 'famil'" in text
     assert "did you mean 'family'?" in text
@@ -280,13 +299,48 @@ def test_everything_wrong_in_the_file_is_named_at_once(tmp_path):
 
 
 def test_what_the_schema_cannot_say_is_checked_too(tmp_path):
-    content = declared(criterion={"kind": "paired_ratio", "metric": "error", "method": "mlp"})
+    content = declared(criterion={"kind": "paired_ratio", "metric": "error", "method": "mlp"})  # has a scope
     content["claims"].append({**declared()["claims"][0], "family": "g"})
     (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InvalidInput) as refused:
-        claims.load(tmp_path / "claims.yaml")
+        declarations.load(tmp_path / "claims.yaml")
     keys = [finding.key for finding in refused.value.findings]
     assert keys == [f"claims.0.criterion.{key}" for key in ("expect", "margin", "reference")] + [
         "claims.1.id",
         "claims.1.family",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "top", "key", "expected"),
+    [
+        ({"scope": None}, {}, "claims.0.scope", "these tasks or tasks of this kind"),
+        ({"looks": [10, 20]}, {}, "claims.0.looks", "no looks: tasks vary, and are looked at once"),
+        ({"scope": "these tasks", "looks": [6, 20]}, {}, "claims.0.looks", "a first look at 7 seeds or more"),
+        ({"scope": "these tasks"}, {"looks": [5, 10, 20]}, "claims.0.looks", "a first look at 7 seeds or more"),
+        ({"scope": "these tasks", "looks": [20, 10]}, {}, "claims.0.looks", "ascending sizes, each once"),
+        ({"quarter": ["E1", "E2"]}, {}, "claims.0.quarter", "experiments other than those of the full budget"),
+        ({"references": "dens"}, {}, "claims.0.criterion.references", "one of dense (did you mean 'dense'?)"),
+        ({"references": "dense", "reference": "mlp"}, {}, "claims.0.criterion", "one of the two"),
+        ({"kind": "threshold", "scope": "these tasks"}, {}, "claims.0.scope", "no scope: threshold is held against"),
+        ({"kind": "win_count", "scope": "these tasks"}, {}, "claims.0.scope", "a share of tasks counts tasks"),
+    ],
+)
+def test_a_claim_that_contradicts_itself_is_refused(tmp_path, changes, top, key, expected):
+    criterion = {"kind": "paired_ratio", "metric": "error", "method": "mlp", "expect": "better", "margin": 0.1}
+    criterion |= {"at_most": 1.0, "share": 0.9}
+    for name in ("kind", "reference", "references"):
+        criterion |= {name: changes.pop(name)} if name in changes else {}
+    if "references" not in criterion:
+        criterion["reference"] = "efficient_kan"
+    content = declared(criterion=criterion, **changes)
+    content["claims"][0] = {name: value for name, value in content["claims"][0].items() if value is not None}
+    content |= {"references": {"dense": {"methods": ["efficient_kan"]}}, **top}
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InvalidInput) as refused:
+        declarations.load(tmp_path / "claims.yaml")
+    (finding,) = refused.value.findings
+    assert finding.key == key
+    assert expected in finding.expected
+    assert finding.found
+    assert finding.next_step

@@ -50,6 +50,7 @@ rule claims:
     input:
         records=f"{RESULTS}/records.jsonl.gz",
         claims="paper_figures/claims.yaml",
+        references=[file for file in [recipes.references_file()] if file.is_file()],
     output:
         report(
             f"{RESULTS}/claims.csv",

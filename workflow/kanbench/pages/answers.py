@@ -14,8 +14,8 @@ from scipy import stats as distributions
 from kanbench.pages import recipes, style, table
 from kanbench.pages.table import Cell, Table
 from kanbench.statistics import stats
-from kanbench.verdicts import claims
-from kanbench.verdicts.claims import Outcome
+from kanbench.verdicts import claims, declared, references
+from kanbench.verdicts.outcome import Outcome
 
 COLUMNS = ("Question", "Verdict", "Answer", "Evidence")
 PROSE = {"Question": 0.16, "Answer": 0.5, "Evidence": 0.16}
@@ -23,6 +23,7 @@ QUANTITIES = {
     "count_ratio": "ratio",
     "threshold": "value",
     "trend": "slope",
+    "monotone": "largest factor between neighbours",
     "paired_ratio": "median ratio",
     "paired_difference": "median difference",
     "win_count": "share of tasks",
@@ -34,12 +35,12 @@ def outcomes(records: pd.DataFrame, *, family: str | None = None, ids: Sequence[
 
     P-values are adjusted inside the claims of each family that are evaluated here, so name a family as a whole.
     """
-    declared = [
+    wanted = [
         claim
-        for claim in claims.load(recipes.claims_file())
+        for claim in declared.load(recipes.claims_file())
         if claim["id"] in ids or (family is not None and claim.get("family") == family)
     ]
-    return claims.evaluate(declared, records)
+    return claims.evaluate(wanted, records, references.load(recipes.references_file()))
 
 
 def overall(found: Sequence[Outcome]) -> str:
@@ -57,9 +58,11 @@ def overall(found: Sequence[Outcome]) -> str:
 
 def sentence(outcome: Outcome) -> str:
     """Return what the records say about a claim: statement, verdict, estimate with interval, pairs, and why."""
-    statement = outcome.statement.rstrip(".")
+    statement = outcome.sentence.rstrip(".")
     if outcome.verdict == "no records":
         return f"{statement}: no records ({outcome.reason})."
+    if math.isnan(outcome.estimate):
+        return f"{statement}: {outcome.verdict} ({outcome.reason})."
     quantity = QUANTITIES.get(outcome.kind, "value")
     ends = f"{style.number(outcome.low)} to {style.number(outcome.high)}"
     counted = f"{outcome.n_ok} of {outcome.n_planned} planned pairs" if outcome.kind != "threshold" else "single runs"

@@ -58,7 +58,7 @@ def against_partners(
                 purpose = f"{item} {name} {group} {cell}"
                 found = comparison.Comparison()
                 if len(others):
-                    found = comparison.compare(mine, others, "error", margin=margin, purpose=purpose, ratio=ratio)
+                    found = comparison.compare(mine, others, "error", margin=margin, ratio=ratio)
                 row = {"dataset": name, **shared, "method": method, "label": _label(mine.iloc[0], cells[method] > 1)}
                 rows.append(row | _published(listed, (name, method)) | _ours(mine, others, purpose, found))
     return pd.DataFrame(rows)

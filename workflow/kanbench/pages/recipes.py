@@ -28,12 +28,21 @@ RENDERING = (
     *("records/frame.py", "statistics/stats.py", "pages/style.py", "pages/table.py", "pages/render.py"),
     *("pages/palette.py", "pages/naming.py", "pages/drawing.py"),
 )
-COMPARING = ("verdicts/comparison.py", "verdicts/criteria.py", "statistics/power.py")
+COMPARING = (
+    *("verdicts/comparison.py", "verdicts/criteria.py"),
+    *("statistics/hypotheses.py", "statistics/power.py"),
+)
 """What a recipe depends on that compares methods."""
 PUBLISHED_FILE = "published.csv"
 CHAPTERS = ("Accuracy", "Ablations", "Memory and speed", "Open questions", "Interpretation")
 """Categories in the order of the report; others follow."""
-ANSWERING = ("verdicts/claims.py", *COMPARING)
+ANSWERING = (
+    *(
+        f"verdicts/{name}.py"
+        for name in ("claims", "declared", "references", "evidence", "paired", "bounded", "outcome")
+    ),
+    *("statistics/looks.py", *COMPARING),
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,11 @@ def in_chapters(found: Iterable[Recipe]) -> list[Recipe]:
 def folder() -> Path:
     """Return the folder in which recipes are dropped."""
     return paths.root() / "paper_figures"
+
+
+def references_file() -> Path:
+    """Return the file of the references that were chosen on validation; it need not be there."""
+    return paths.root() / "workflow/config/references.csv"
 
 
 def claims_file() -> Path:
@@ -150,7 +164,7 @@ def _uses(tree: ast.Module) -> Iterator[Path]:
                     yield folder() / PUBLISHED_FILE
                 if file.stem == "answers":
                     yield from (PACKAGE / name for name in ANSWERING)
-                    yield claims_file()
+                    yield from (file for file in (claims_file(), references_file()) if file.is_file())
 
 
 def _constants(tree: ast.Module) -> dict[str, object]:

@@ -26,7 +26,7 @@ from kanbench.pages import recipes, render, style
 from kanbench.pages.table import Cell, Table, empty
 from kanbench.records.frame import metric_text
 from kanbench.tasks import taskinfo
-from kanbench.verdicts import claims as verdicts
+from kanbench.verdicts.outcome import Outcome
 
 TEMPLATES = Path(__file__).with_name("templates")
 RUN_COLUMNS = (
@@ -67,7 +67,7 @@ def report(
     record_set = render.RecordSet(records)
     known = recipes.in_chapters(recipes.discover().values())
     figures = figures or output.parent / "figures"
-    outcomes = verdicts.evaluate(verdicts.load(claims_file or recipes.claims_file()), record_set.frame)
+    outcomes = render.evaluated(record_set, claims_file)
     index = {record["run"]: position for position, record in enumerate(record_set.records)}
     page = (
         environment(index)
@@ -200,7 +200,7 @@ def _machine(environment: Mapping[str, Any]) -> str:
     return ", ".join(known)
 
 
-def _tally(outcomes: Sequence[verdicts.Outcome]) -> list[tuple[str, int]]:
+def _tally(outcomes: Sequence[Outcome]) -> list[tuple[str, int]]:
     counted = Counter(outcome.verdict for outcome in outcomes)
     return [(verdict, counted[verdict]) for verdict in render.VERDICT_ORDER if counted[verdict]]
 

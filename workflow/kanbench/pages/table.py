@@ -207,7 +207,7 @@ def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, fl
     """Return median, low, high and the kind of interval of values over seeds.
 
     From `stats.MINIMUM_UNITS` values on a 95 % interval of the median; below, where none exists at that level,
-    the range; the generator depends on `purpose` only.
+    the range. `purpose` names the quantity.
     """
     values = pd.Series(values, dtype=float).dropna().to_numpy()
     if values.size == 0:
@@ -217,7 +217,7 @@ def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, fl
         return middle, middle, middle, "single run"
     if values.size < stats.MINIMUM_UNITS:
         return middle, float(values.min()), float(values.max()), "range"
-    low, high = stats.median_interval(values, stats.generator("spread", purpose))
+    low, high = stats.median_interval(values)
     return middle, low, high, INTERVAL
 
 

@@ -1,4 +1,4 @@
-"""Paired comparisons: differences, bootstrap intervals, tests, verdicts. Pure functions with explicit generators.
+"""Paired comparisons: pairs, differences and ratios, independent units, medians and their intervals. Pure functions.
 
 Conventions: a difference is method minus reference; a ratio is method over reference. A run that failed (diverged,
 out of memory, timed out) counts as infinitely bad, so a failed run loses its pair; where both failed, or one was
@@ -21,13 +21,10 @@ from kanbench.records.frame import AXES, FAILED
 SIZES = ("layers", "width_factor", "taper")
 """Settings besides the standard axes that say how large a network is, where both methods have them."""
 LEVEL = 0.95
-RESAMPLES = 4000
 MINIMUM_UNITS = 6
 """Fewest independent values for which a distribution-free 95 % interval of a median exists: 1 - 2^(1-n) >= 0.95."""
-MODERATE = 31
-"""Values from which the percentile bootstrap of a median keeps its level; below it falls short, to 87 % at seven."""
-ENOUGH_TASKS = 8
-"""Tasks from which a statement is about tasks of their kind; with fewer it is about just these tasks."""
+INTERVAL = "95 % order statistics"
+"""How `median_interval` makes its interval, at every number of values."""
 SHARED = (
     *("task", "seed", "spec.dtype", "spec.device", "spec.configuration"),
     *("spec.training.steps", "spec.training.epochs", "spec.training.batch_size"),
@@ -50,6 +47,8 @@ def pairs(
     lower_is_better: bool = True,
     counted: bool = False,
     apart: Collection[str] = (),
+    within: Collection[str] = (),
+    lone: bool = False,
 ) -> pd.DataFrame:
     """Return one row a planned pair of runs that differ in their method only.
 
@@ -65,25 +64,43 @@ def pairs(
             became of the run, so a failure is no loss.
         apart: Columns in which the two sides differ on purpose (a configuration, say), so that they pair up all the
             same.
+        within: Further columns in which the two runs of a pair must agree.
+        lone: Whether a run that has partners at other seeds and none at its own makes a row too, with an absent
+            partner: its pair is missing.
 
     Returns:
         Columns `task`, `seed`, the shared axes, `run`, `reference_run`, `status`, `reference_status`, `value`,
-        `reference_value` (infinite for a lost pair) and `usable`.
+        `reference_value` (infinite for a lost pair), `usable` and `unfinished` (both runs failed).
     """
-    within, reference = reference is None, method if reference is None else reference
+    within_run, reference = reference is None, method if reference is None else reference
     keys = [*SHARED, *(a for a in _axis_columns() if _tells_apart(method, reference, a))]
-    keys = [key for key in keys if key not in apart]
+    keys = [key for key in [*keys, *within] if key not in apart]
     left = _side(method, keys, metric, "", counted)
     right = _side(reference, keys, reference_metric or metric, "reference_", counted)
     both = left.merge(right, on=keys, how="inner", sort=True)
-    if within:
+    if lone and not within_run and {*left["run"], *right["reference_run"]} - {*both["run"], *both["reference_run"]}:
+        both = pd.concat([both, _lone(both, left, right, keys)], ignore_index=True)
+    if within_run:
         both = both[both["run"] == both["reference_run"]].reset_index(drop=True)
     worst = math.inf if lower_is_better else -math.inf
     lost, reference_lost = (both[f"{side}status"].isin(FAILED) & ~np.bool_(counted) for side in ("", "reference_"))
     both.loc[lost, "value"] = worst
     both.loc[reference_lost, "reference_value"] = worst
-    both["usable"] = both["value"].notna() & both["reference_value"].notna() & ~(lost & reference_lost)
+    both["unfinished"] = lost & reference_lost
+    both["usable"] = both["value"].notna() & both["reference_value"].notna() & ~both["unfinished"]
     return both.rename(columns={f"spec.method.settings.{axis}": axis for axis in AXES})
+
+
+def _lone(both: pd.DataFrame, left: pd.DataFrame, right: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return a row for every run of either side whose cell has pairs at other seeds and none at this one."""
+    cell = [key for key in keys if key != "seed"]
+    rows = []
+    for side, prefix, other in ((left, "", "reference_"), (right, "reference_", "")):
+        paired = side.merge(both[cell].drop_duplicates(), on=cell)
+        alone = paired[~paired[f"{prefix}run"].isin(both[f"{prefix}run"])]
+        blank = {f"{other}run": "", f"{other}status": "absent", f"{other}value": math.nan}
+        rows.append(alone.assign(**blank)[both.columns])
+    return pd.concat(rows, ignore_index=True).astype(both.dtypes.to_dict())
 
 
 def _axis_columns() -> list[str]:
@@ -117,32 +134,33 @@ def differences(compared: pd.DataFrame) -> np.ndarray:
 def log_ratios(compared: pd.DataFrame) -> np.ndarray:
     """Return ln(value / reference_value) of the usable pairs, for positive metrics such as errors and bytes.
 
-    Two zeros make a ratio of one; a zero against a positive value is infinitely better.
+    An infinity is a pair that a failure decided. A value that is not positive has no ratio: NaN.
     """
     usable = compared[compared["usable"]]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(usable["value"].to_numpy(float)) - np.log(usable["reference_value"].to_numpy(float))
-    return np.where(np.isnan(logs), 0.0, logs)
+    logs = []
+    for side in ("", "reference_"):
+        values = usable[f"{side}value"].to_numpy(float)
+        failed = usable[f"{side}status"].isin(FAILED).to_numpy() & np.isinf(values)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs.append(np.where(failed, values, np.where(values > 0, np.log(values), math.nan)))
+    return logs[0] - logs[1]
 
 
 def units(compared: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Reduce paired values to independent ones: a median per task, or per task and seed where tasks are few.
+    """Reduce paired values to independent ones: a median per task and seed.
 
-    Runs of one task share what makes the task easy or hard, so they are not independent evidence about other tasks.
-    With fewer than `ENOUGH_TASKS` tasks the statement is about just these tasks, and their seeds are what varies;
-    repetitions in other settings (grid size, depth) are no new evidence either way.
+    The tasks are given, their seeds are what varies, however many tasks there are. Runs of one task and seed in other
+    settings (grid size, depth) are no new evidence.
 
     Returns:
-        The values and what they are: "tasks", "seeds" (of one task) or "runs of n tasks".
+        The values and what they are: "seeds" (of one task) or "runs of n tasks".
     """
     usable = compared[compared["usable"]]
     tasks = usable["task"].nunique()
-    by, unit = ["task", "seed"], f"runs of {tasks} tasks" if tasks > 1 else "seeds"
-    if tasks >= ENOUGH_TASKS:
-        by, unit = ["task"], "tasks"
+    by = ["task", "seed"]
     groups = usable[by].reset_index(drop=True).groupby(by, sort=True).indices
     reduced = [median(values[positions]) for _, positions in sorted(groups.items())]
-    return np.asarray(reduced, float), unit
+    return np.asarray(reduced, float), f"runs of {tasks} tasks" if tasks > 1 else "seeds"
 
 
 def median(values: np.ndarray) -> float:
@@ -158,138 +176,23 @@ def _medians(rows: np.ndarray) -> np.ndarray:
         return np.nan_to_num(np.median(rows, axis=1), nan=0.0, posinf=math.inf, neginf=-math.inf)
 
 
-def bootstrap_interval(
-    values: Sequence[float] | np.ndarray,
-    rng: np.random.Generator,
-    *,
-    statistic: str = "median",
-    method: str = "percentile",
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> tuple[float, float]:
-    """Return a bootstrap interval of the median or the mean of independent `values`.
+def median_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Return the interval of the median from order statistics: its coverage is at least `level` for any distribution.
 
-    Args:
-        values: The sample, shape (n,). Infinite values are allowed with the median.
-        rng: Draws the resamples; an equal state gives an equal interval.
-        method: `percentile`, or `bca` (Efron 1987) for the mean; the acceleration of BCa comes from the jackknife,
-            which is not consistent for a median.
-
-    Returns:
-        Lower and upper end; both equal the value where n is 1.
-
-    Raises:
-        ValueError: no values, an unknown statistic or method, or `bca` of a median.
-    """
-    values = np.asarray(values, float)
-    if values.size == 0:
-        raise ValueError("no values to resample")
-    reduce = {"median": _medians, "mean": lambda rows: rows.mean(axis=1)}.get(statistic)
-    if reduce is None or method not in ("percentile", "bca") or (method == "bca" and statistic == "median"):
-        raise ValueError(f"no bootstrap of the {statistic} by {method}")
-    draws = reduce(values[rng.integers(values.size, size=(resamples, values.size))])
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    if method == "bca":
-        tails = _bca_tails(values, draws, tails)
-    # The outer order statistics: interpolation between infinities would not be a number.
-    low = np.quantile(draws, tails[0], method="lower")
-    high = np.quantile(draws, tails[1], method="higher")
-    return float(low), float(high)
-
-
-def _bca_tails(values: np.ndarray, draws: np.ndarray, tails: np.ndarray) -> np.ndarray:
-    below = (np.sum(draws < values.mean()) + np.sum(draws <= values.mean())) / (2 * draws.size)
-    if not 0 < below < 1:
-        return tails
-    bias = distributions.norm.ppf(below)
-    left_out = (values.sum() - values) / max(values.size - 1, 1)
-    deviations = left_out.mean() - left_out
-    spread = np.sum(deviations**2)
-    acceleration = np.sum(deviations**3) / (6 * spread**1.5) if spread > 0 else 0.0
-    shifted = bias + distributions.norm.ppf(tails)
-    return distributions.norm.cdf(bias + shifted / (1 - acceleration * shifted))
-
-
-def order_statistics_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Return the interval of the median from order statistics, interpolated to `level` (Hettmansperger, Sheather 1986).
-
-    Two neighbouring pairs of order statistics cover the median with exactly known probabilities on either side of the
-    level; between them their interpolation keeps the level within about a point for continuous distributions. The
-    range of the values where no pair reaches the level (below six values at 95 %); the outer statistic, which covers
-    more, where the inner or the outer one is infinite.
+    The innermost pair of order statistics, equally far from either end, that covers the median with the probability
+    `level` or more; the binomial distribution says how often (Conover 1999, section 3.2). It is the set of medians that
+    the sign test does not reject. The range of the values where no pair reaches the level (below six values at 95 %).
     """
     ordered = np.sort(np.asarray(values, float))
-    outer, inward = _depth(ordered.size, level)
-    return _between(ordered, outer, inward), _between(ordered, ordered.size - 1 - outer, inward)
+    outside = outer_values(ordered.size, level)
+    return float(ordered[outside]), float(ordered[ordered.size - 1 - outside])
 
 
 @cache
-def _depth(size: int, level: float) -> tuple[int, float]:
-    """Return how many values to leave out at each end, and how far to go on towards the next one."""
-    tail, outside = (1 - level) / 2, 0
-    while outside + 1 < size - outside - 1 and distributions.binom.cdf(outside, size, 0.5) <= tail + 1e-12:
-        outside += 1
-    outer = max(outside - 1, 0)
-    wide, narrow = (1 - 2 * distributions.binom.cdf(depth - 1, size, 0.5) for depth in (outer + 1, outer + 2))
-    share = (wide - level) / (wide - narrow) if wide > level else 0.0
-    return outer, (size - outer - 1) * share / (outer + 1 + (size - 2 * (outer + 1)) * share)
-
-
-def _between(ordered: np.ndarray, outer: int, inward: float) -> float:
-    inner = outer + 1 if outer < ordered.size / 2 else outer - 1
-    if inward == 0 or not np.isfinite(ordered[[outer, min(max(inner, 0), ordered.size - 1)]]).all():
-        return float(ordered[outer])
-    return float((1 - inward) * ordered[outer] + inward * ordered[inner])
-
-
-def median_interval(values: Sequence[float] | np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % interval of the median that tables and claims print.
-
-    From `MODERATE` values on the bootstrap interval; below, where that falls short of its level by up to eight points,
-    the interpolated order statistics.
-    """
-    values = np.asarray(values, float)
-    return order_statistics_interval(values) if values.size < MODERATE else bootstrap_interval(values, rng)
-
-
-def interval_name(size: int) -> str:
-    """Return how `median_interval` makes the interval of `size` values."""
-    return "95 % order statistics" if size < MODERATE else "95 % bootstrap"
-
-
-def signed_rank(values: Sequence[float] | np.ndarray, alternative: str = "two-sided") -> float:
-    """Return the exact p-value of Wilcoxon's signed-rank test, conditional on ties and zeros (Pratt 1959).
-
-    Equal magnitudes share their mean rank; zeros are ranked and then left out; infinite values take the outermost
-    ranks. The null distribution is the convolution over all signs, not the normal approximation.
-
-    Args:
-        alternative: `two-sided`, `less` (the values tend to be negative) or `greater`.
-
-    Returns:
-        p; 1 without values, or where all are zero.
-    """
-    values = np.asarray(values, float)
-    finite = np.abs(values[np.isfinite(values)])
-    values = np.where(np.isinf(values), np.sign(values) * (2 * finite.max(initial=0.0) + 1), values)
-    ranks = np.rint(2 * distributions.rankdata(np.abs(values))).astype(int)  # twice the rank: a whole number
-    ranks, positive = ranks[values != 0], values[values != 0] > 0
-    null = np.ones(1)
-    for rank in ranks:
-        null = 0.5 * (np.pad(null, (0, rank)) + np.pad(null, (rank, 0)))
-    total = int(ranks[positive].sum())
-    less, greater = min(1.0, null[: total + 1].sum()), min(1.0, null[total:].sum())
-    return float({"less": less, "greater": greater, "two-sided": min(1.0, 2 * min(less, greater))}[alternative])
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their family by Holm (1979), in the given order."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted, running = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
+def outer_values(size: int, level: float = LEVEL) -> int:
+    """Return how many values at each end lie outside the interval of the median of `size` values."""
+    tails = distributions.binom.cdf(np.arange(size), size, 0.5)
+    return max(0, int(np.searchsorted(tails, (1 - level) / 2 + 1e-12, side="right")) - 1)
 
 
 def verdict(
@@ -317,26 +220,6 @@ def verdict(
     elif low > margin:
         state = above
     return state if state == "undecided" or (p_values or {}).get(state, 0.0) <= alpha else "undecided"
-
-
-def statement_p_values(
-    values: Sequence[float] | np.ndarray, margin: float, *, lower_is_better: bool
-) -> dict[str, float]:
-    """Return the p-value of each statement about differences: the smaller it is, the better established.
-
-    `better`, `worse`, `not_better` and `not_worse` are one-sided tests against the margin, `equivalent` both of them
-    (Schuirmann 1987), `different` either. All are doubled, so that 0.05 goes with the ends of a 95 % interval.
-    """
-    values = np.asarray(values, float) * (1 if lower_is_better else -1)
-    found = {
-        "better": signed_rank(values + margin, "less"),
-        "not_better": signed_rank(values + margin, "greater"),
-        "not_worse": signed_rank(values - margin, "less"),
-        "worse": signed_rank(values - margin, "greater"),
-    }
-    found["equivalent"] = max(found["not_better"], found["not_worse"])
-    found["different"] = 2 * min(found["better"], found["worse"])
-    return {statement: min(1.0, 2 * p) for statement, p in found.items()}
 
 
 def established(statement: str, low: float, high: float, margin: float, *, lower_is_better: bool) -> bool:

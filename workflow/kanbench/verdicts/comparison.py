@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kanbench.statistics import power, stats
+from kanbench.statistics import hypotheses, power, stats
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class Comparison:
         unit: `tasks` or `seeds`: what varies.
         values: One independent value a unit, of ratios the logarithm.
         state: better / worse / equivalent / undecided against the margin.
-        p_values: Of each statement that may be made (`stats.statement_p_values`).
+        p_values: Of each statement that may be made (`hypotheses.statement_p_values`).
         detectable: Smallest true distance from the margin that this many values would show with a power of 80 %.
         needed: How many units would tell the estimate from the nearest margin; NaN where that cannot be said.
+        refused: Pairs with a value that is not positive, which have no ratio: then nothing is compared.
         n_ok, n_planned: Pairs with two measured values, and planned pairs.
     """
 
@@ -41,6 +43,7 @@ class Comparison:
     needed: float = math.nan
     n_ok: int = 0
     n_planned: int = 0
+    refused: int = 0
     runs: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -55,7 +58,6 @@ def compare(
     metric: str,
     *,
     margin: float,
-    purpose: object,
     ratio: bool = True,
     lower_is_better: bool = True,
     apart: Collection[str] = (),
@@ -65,88 +67,66 @@ def compare(
     Args:
         metric: Column that is compared. As a ratio it must be positive.
         margin: Smallest difference that matters: a factor minus one for ratios, units of the metric otherwise.
-        purpose: Names the generator of the bootstrap, so that the interval can be computed again.
         apart: Columns in which the two sides differ on purpose.
     """
     pairs = stats.pairs(method, reference, metric, lower_is_better=lower_is_better, apart=apart)
-    return of_pairs(pairs, margin=margin, purpose=purpose, ratio=ratio, lower_is_better=lower_is_better)
+    return of_pairs(pairs, margin=margin, ratio=ratio, lower_is_better=lower_is_better)
 
 
-def of_pairs(
-    pairs: pd.DataFrame,
-    *,
-    margin: float,
-    purpose: object,
-    ratio: bool = True,
-    lower_is_better: bool = True,
-    tests: int = 1,
-) -> Comparison:
-    """Return the comparison that the rows of `stats.pairs` make; `tests` of a family share the error rate."""
+def of_pairs(pairs: pd.DataFrame, *, margin: float, ratio: bool = True, lower_is_better: bool = True) -> Comparison:
+    """Return the comparison that the rows of `stats.pairs` make."""
     usable = pairs[pairs["usable"]]
     complete = int(np.isfinite(usable["value"] - usable["reference_value"]).sum())
     runs = tuple(sorted({*usable["run"], *usable["reference_run"]}))
     if usable.empty:
         return Comparison(n_planned=len(pairs), runs=tuple(sorted({*pairs["run"], *pairs["reference_run"]})))
-    values, unit = stats.units(pairs, stats.log_ratios(pairs) if ratio else stats.differences(pairs))
-    found = of_values(
-        values, unit, margin=margin, purpose=purpose, ratio=ratio, lower_is_better=lower_is_better, tests=tests
-    )
+    effects = stats.log_ratios(pairs) if ratio else stats.differences(pairs)
+    if refused := int(np.isnan(effects).sum()):
+        what = f"no ratio of values that are not positive, {refused} of {len(pairs)} pairs"
+        return Comparison(interval=what, state="undecided", refused=refused, n_planned=len(pairs), runs=runs)
+    values, unit = stats.units(pairs, effects)
+    found = of_values(values, unit, margin=margin, ratio=ratio, lower_is_better=lower_is_better)
     return replace(found, n_ok=complete, n_planned=len(pairs), runs=runs)
 
 
 def of_values(
-    values: np.ndarray,
-    unit: str,
-    *,
-    margin: float,
-    purpose: object,
-    ratio: bool = True,
-    lower_is_better: bool = True,
-    tests: int = 1,
+    values: np.ndarray, unit: str, *, margin: float, ratio: bool = True, lower_is_better: bool = True
 ) -> Comparison:
-    """Return the comparison that independent differences (of ratios: their logarithms) make."""
+    """Return the comparison that independent differences (of ratios: their logarithms) make at one look, by itself."""
     bound = math.log1p(margin) if ratio else margin
-    level = 1 - (1 - stats.LEVEL) / tests
-    middle, back = stats.median(values), math.exp if ratio else float
-    p_values = stats.statement_p_values(values, bound, lower_is_better=lower_is_better)
-    if values.size < stats.MINIMUM_UNITS:
-        low, high = float(values.min()), float(values.max())
-        name, state = f"range over {values.size} {unit}", "undecided"
-    else:
-        low, high = stats.median_interval(values, stats.generator(*_parts(purpose)))
-        name = f"{stats.interval_name(values.size)}, {values.size} {unit}"
-        state = stats.verdict(
-            low, high, bound, lower_is_better=lower_is_better, p_values=p_values, alpha=(1 - stats.LEVEL) / tests
-        )
+    middle, (low, high, _) = stats.median(values), interval_of(values, unit)
+    p_values = hypotheses.statement_p_values(values, bound, lower_is_better=lower_is_better)
+    state = "undecided"
+    if values.size >= stats.MINIMUM_UNITS:
+        state = stats.verdict(low, high, bound, lower_is_better=lower_is_better, p_values=p_values)
     nearest = min((bound, -bound), key=lambda end: abs(middle - end)) if math.isfinite(middle) else bound
     return Comparison(
-        estimate=_back(back, middle),
-        low=_back(back, low),
-        high=_back(back, high),
-        interval=name,
+        **shown(values, unit, ratio=ratio),
         unit=unit,
         values=values,
         state=state,
         p_values=p_values,
-        detectable=_back(back, power.minimal_detectable_effect(values, level=level)),
-        needed=power.needed(values, nearest, level=level),
+        detectable=back(power.minimal_detectable_effect(values), ratio=ratio),
+        needed=power.needed(values, nearest) if state == "undecided" else math.nan,
         n_ok=int(np.isfinite(values).sum()),
         n_planned=values.size,
     )
 
 
-def _parts(purpose: object) -> tuple[object, ...]:
-    return purpose if isinstance(purpose, tuple) else (purpose,)
+def interval_of(values: np.ndarray, unit: str) -> tuple[float, float, str]:
+    """Return the ends of the interval of the median, and its name; of fewer values than have one, their range."""
+    if values.size < stats.MINIMUM_UNITS:
+        return float(values.min()), float(values.max()), f"range over {values.size} {unit}"
+    return *stats.median_interval(values), f"{stats.INTERVAL}, {values.size} {unit}"
 
 
-def _back(back, value: float) -> float:
-    return value if math.isnan(value) or value == math.inf else back(value)
+def shown(values: np.ndarray, unit: str, *, ratio: bool) -> dict[str, Any]:
+    """Return `estimate`, `low`, `high` and `interval` of independent values; of logarithms of ratios as ratios."""
+    low, high, name = interval_of(values, unit)
+    estimate, low, high = (back(value, ratio=ratio) for value in (stats.median(values), low, high))
+    return {"estimate": estimate, "low": low, "high": high, "interval": name}
 
 
-def needed_text(needed: float, unit: str, size: int) -> str:
-    """Return how many units would decide, in words."""
-    if math.isnan(needed):
-        return f"at least {stats.MINIMUM_UNITS} {unit} are needed"
-    if math.isinf(needed):
-        return f"the estimate lies on the margin, no number of {unit} would decide it"
-    return f"about {needed:.0f} {unit} would decide it (power 80 %, spread of {size})"
+def back(value: float, *, ratio: bool) -> float:
+    """Return a value as it is shown: the ratio of a logarithm, a difference as it is."""
+    return math.exp(value) if ratio and not math.isnan(value) and value < math.inf else value
