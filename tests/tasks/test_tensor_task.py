@@ -111,6 +111,14 @@ def test_classification_metrics_by_hand():
     assert found == pytest.approx({"accuracy": 0.5, "cross_entropy": entropy}, rel=1e-6)
 
 
+def test_fingerprints_do_not_see_the_last_bits_of_double_precision():
+    a = torch.linspace(0.1, 3, 1000, dtype=torch.float64).sin()
+    other_processor = torch.nextafter(a, a + 1)
+    assert not torch.equal(a, other_processor)
+    assert task.fingerprint(a) == task.fingerprint(other_processor)
+    assert task.fingerprint(a) != task.fingerprint(a * (1 + 1e-6))
+
+
 def test_fingerprints_tell_values_shapes_and_types_apart():
     a = torch.arange(6.0)
     assert task.fingerprint(a) == task.fingerprint(a.clone())
