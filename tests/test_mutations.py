@@ -13,7 +13,7 @@ from mutations import damaged
 from kanbench.base.errors import InvalidInput
 from kanbench.baselines import discovery
 from kanbench.study import config, plan
-from kanbench.verdicts import claims
+from kanbench.verdicts import declared
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = 1000
@@ -94,7 +94,7 @@ def test_damaged_claims_end_in_findings(tmp_path):
     content["claims"] = random.Random(0).sample(content["claims"], 12)
     file = tmp_path / "claims.yaml"
     texts = damaged(yaml.safe_dump(content, sort_keys=False).encode(), COUNT, 2)
-    refused, accepted = outcomes(texts, file, lambda: claims.load(file))
+    refused, accepted = outcomes(texts, file, lambda: declared.load(file))
     assert refused + accepted == COUNT
     assert refused > COUNT / 4
 

@@ -17,6 +17,7 @@ from record_fixtures import RECORDS
 from kanbench.pages import drawing, recipes, render, style
 from kanbench.records import frame as frames
 from kanbench.verdicts import claims
+from kanbench.verdicts import declared as declarations
 
 mpl.use("Agg")
 RECIPES = recipes.discover()
@@ -129,7 +130,7 @@ def test_a_recipe_shows_a_single_run(name):
 @pytest.mark.parametrize("status", LOST)
 def test_claims_have_a_verdict_whatever_is_left(status):
     for family in ("function_fitting", "all"):
-        outcomes = claims.evaluate(claims.load(recipes.claims_file()), scenario(everything(), family, status))
+        outcomes = claims.evaluate(declarations.load(recipes.claims_file()), scenario(everything(), family, status))
         assert outcomes
     assert not [outcome.id for outcome in outcomes if outcome.verdict == "holds"]
 
