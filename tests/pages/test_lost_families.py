@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import paper_records
 import pytest
 import question_records
-from record_fixtures import RECORDS
+from record_fixtures import RECORDS, write_set
 
 from kanbench.pages import drawing, recipes, render, style
 from kanbench.records import frame as frames
@@ -137,8 +137,8 @@ def test_claims_have_a_verdict_whatever_is_left(status):
 
 def test_a_figure_of_a_failed_family_is_written_with_its_note(tmp_path):
     records = [lost(record, "failed") if family_of(record) == "pde" else record for record in everything()]
-    (tmp_path / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    paths = render.render("figure2_error_against_parameters", tmp_path / "records.jsonl", tmp_path)
+    file = write_set(records, tmp_path / "records.jsonl")
+    paths = render.render("figure2_error_against_parameters", file, tmp_path)
     assert all(path.stat().st_size > 500 for path in paths)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kanbench.pages import recipes, shared_tasks
+from kanbench.pages import recipes, shared_tasks, style
 from kanbench.records import frame as frames
+
+FORMULA = "spec.task.settings.formula"
 
 
 def test_the_tasks_of_all_rows():
@@ -30,7 +32,7 @@ def test_the_note_names_them_where_some_are_missing():
 def failed(frame: pd.DataFrame, method: str, formula: str) -> pd.DataFrame:
     """Return records in which every run of a method on a formula has diverged."""
     frame = frame.copy()
-    chosen = (frame["method"] == method) & (frame["spec.task.settings.formula"] == formula)
+    chosen = (frame["method"] == method) & (frame[FORMULA] == formula)
     assert chosen.any()
     frame.loc[chosen, "status"] = "diverged"
     frame.loc[chosen, ["value", "error"]] = math.nan
@@ -65,8 +67,8 @@ def test_a_method_that_failed_on_a_formula_is_not_averaged_over_the_rest_beside_
 
 def test_a_method_without_any_value_takes_nothing_from_the_others(everything):
     frame = everything
-    for formula in frame["spec.task.settings.formula"].dropna().unique():
-        chosen = (frame["method"] == "pykan-fast") & (frame["spec.task.settings.formula"] == formula)
+    for formula in frame[FORMULA].dropna().unique():
+        chosen = (frame["method"] == "pykan-fast") & (frame[FORMULA] == formula)
         frame = failed(frame, "pykan-fast", formula) if chosen.any() else frame
     _, _, block = of_table(frame)
     averages = block[block["kind"] == "average"].set_index(["dataset", "method"])
@@ -93,3 +95,59 @@ def test_the_points_of_a_panel_hold_the_same_tasks(frame):
     known = after[after["error"].notna()]
     for _, panel in known.groupby("depth"):
         assert panel["n_tasks"].nunique() <= 1
+
+
+def of_figure(frame):
+    recipe = recipes.discover()["figure2_error_against_parameters"]
+    module = recipe.load()
+    data = module.data(frames.of_experiments(frame, recipe.experiments))
+    return module, data, module.means(data).query("family == 'function_fitting'").set_index("label")
+
+
+def test_large_markers_of_a_panel_are_means_of_the_formulas_that_all_have(everything):
+    _, whole, before = of_figure(everything)
+    planned = sorted(everything.loc[everything["label"] == "pykan (fast mode)", FORMULA].dropna().unique())
+    assert len(planned) == 8
+    frame = everything
+    for formula in planned[::2]:
+        frame = failed(frame, "metakan-relu", formula)
+    module, data, after = of_figure(frame)
+    assert set(after.index) == set(before.index) == {"efficient-KAN", "MLP", "MetaKAN (ReLU)", "pykan (fast mode)"}
+    kept = whole[whole["task"].isin(data.loc[data["in_mean"], "task"])]
+    assert kept["task"].nunique() == 4
+    for label, mean in after.iterrows():
+        rows = kept[(kept["label"] == label) & (kept["settings"] == mean["settings"])]
+        assert len(rows) == mean["tasks"] == 4
+        for column in ("median", "parameters"):
+            assert mean[column] == pytest.approx(math.exp(np.log(rows[column]).mean())), "the failed formulas are out"
+    assert (after["median"] != before.loc[after.index, "median"]).all()
+    (note,) = module.notes(data)
+    assert "large markers: means over 4 of 8 tasks" in note
+    assert [formula for formula in planned if formula in note] == planned[1::2]
+    with style.theme(frame["label"]):
+        (legend,) = module.draw(data).legends
+    assert "means over 4 of 8 tasks" in legend.get_title().get_text().replace("\n", " ")
+
+
+def test_a_figure_of_whole_means_has_no_note_and_a_method_without_a_value_takes_nothing(everything):
+    module, data, before = of_figure(everything)
+    assert module.notes(data) == []
+    assert set(before["tasks"]) == {8}
+    frame = everything
+    for formula in everything.loc[everything["method"] == "pykan-fast", FORMULA].dropna().unique():
+        frame = failed(frame, "pykan-fast", formula)
+    module, data, after = of_figure(frame)
+    assert module.notes(data) == []
+    assert set(after["tasks"]) == {8}
+    assert set(before.index) - set(after.index) == {"pykan (fast mode)"}
+
+
+def test_means_of_networks_that_were_planned_on_other_formulas_stand_for_themselves():
+    module = recipes.discover()["figure2_error_against_parameters"].load()
+    points = {"wide": "abc", "wider": "bcd", "narrow": "xy", "single": "a"}
+    rows = [(name, task, 1.0) for name, tasks in points.items() for task in tasks]
+    cells = pd.DataFrame(rows, columns=["label", "task", "median"]).assign(settings="", parameters=1, family="f")
+    assert [(sorted(set(block["task"])), shared) for block, shared in module._blocks(cells)] == [
+        (["a", "b", "c", "d"], ["b", "c"]),
+        (["x", "y"], ["x", "y"]),
+    ]
