@@ -71,11 +71,12 @@ format: install ## Rewrite the code in house style
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
 
-bench: install ## Speed and memory, measured side by side
+bench: install ## Speed and memory, measured side by side; error rates of verdicts, by simulation
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/data_loading.py
 	$(BIN)/python benchmarks/training_loop.py
+	$(BIN)/python benchmarks/statistics.py
 
 check-baseline: install ## Check the contract of baselines/NAME (all without NAME)
 	$(BIN)/python -m kanbench check-baseline $(NAME)
