@@ -96,3 +96,28 @@ def test_until_a_record_can_be_made_the_exit_status_says_so_and_the_set_stays(ru
     file = results / "records.jsonl.gz"
     damage(file, b"")
     assert planned(command(run, suite, "--dry-run")) == (0, 1), "an empty record set is collected again"
+
+
+def test_damaged_weights_are_made_again_by_the_same_command_with_what_starts_from_them(run, suite, tiny):
+    source = tiny["experiments"].pop("E1")
+    source |= {"methods": ["metakan-relu"], "keep": "model"}
+    source["axes"] |= {"grid_size": 3, "hidden_dim": 4}
+    target = {key: value for key, value in source.items() if key != "keep"}
+    tiny["experiments"] = {
+        "E10source": source,
+        "E10": {**target, "source": {"experiment": "E10source", "adapt": "warm"}},
+    }
+    (suite / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    command(run, suite)
+    runs = suite / "results/tiny/runs"
+    (weights,) = runs.rglob("*.safetensors")
+    records = sorted(runs.rglob("[!.]*.json"))
+    whole, metrics = weights.read_bytes(), [json.loads(path.read_bytes())["metrics"] for path in records]
+    assert len(records) == 2
+
+    damage(weights, whole[: len(whole) // 2])
+    assert count(run, suite) == "1 of 2 runs done"
+    assert "Traceback" not in command(run, suite)
+    assert weights.read_bytes() == whole, "equal weights are equal files"
+    assert [json.loads(path.read_bytes())["metrics"] for path in records] == metrics
+    assert {json.loads(path.read_bytes())["status"] for path in records} == {"ok"}

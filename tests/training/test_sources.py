@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from kanbench.base.errors import InvalidInput, MissingData
@@ -87,6 +88,19 @@ def test_the_meta_learner_is_handed_over_and_frozen(transfer, tmp_path):
     assert second["parameters"]["groups"] == {"prompts": 6}
     warm = train.run({**target, "source": {"spec": source, "adapt": "warm"}}, runs=tmp_path)
     assert warm["parameters"]["trainable"] == 6 + (1 + 1) * 4 + (4 + 1) * (3 + 3 + 1)
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    entry = {"run": "a/b/ü", "status": "ok"}
+    made = [artifact.write(model, entry, tmp_path / f"{number}.safetensors") for number in range(8)]
+    contents = {(tmp_path / each["model"]).read_bytes() for each in made}
+    assert len(contents) == len({each["model_sha256"] for each in made}) == 1
+    found = load_file(tmp_path / "0.safetensors")
+    assert found.keys() == model.state_dict().keys()
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+    with safe_open(tmp_path / "0.safetensors", framework="pt") as content:
+        assert content.metadata() == entry
 
 
 def test_a_source_that_failed_skips_what_starts_from_it(transfer, tmp_path):

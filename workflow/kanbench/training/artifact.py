@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,22 @@ def write(model: torch.nn.Module | None, record: Mapping[str, Any], file: Path) 
         from safetensors.numpy import save
 
         state = {}
-    content = save(state, metadata={"run": record["run"], "status": record["status"]})
+    content = _ordered(save(state, metadata={"run": record["run"], "status": record["status"]}))
     write_bytes(file, content)
     return {"model": file.name, "model_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata sorted: the library writes them in another order every time.
+
+    So equal weights are equal files, and have one digest.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def read(runs: Path, spec: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], str]:
