@@ -51,6 +51,26 @@ def test_digests_decide_and_times_do_not(planned, suite):
     assert kinds(planned()) == {"mlp": "outdated", "affine": "done"}, "data in the folder of a baseline"
 
 
+def test_the_seeding_and_the_native_code_of_a_method_make_its_runs_due(planned, suite, monkeypatch, tiny):
+    monkeypatch.setattr("kanbench.training.code.PACKAGE", suite / "workflow/kanbench")
+    tiny["experiments"]["E1"]["methods"] = ["mlp", "metakan-relu"]
+    tiny["experiments"]["E1"]["axes"] |= {"grid_size": 3, "hidden_dim": 4}
+    for name in planned().runs:
+        make(planned(), name)
+    assert kinds(planned()) == {"mlp": "done", "metakan": "done"}
+    native = sorted([*(suite / "metakan/native").glob("*.c"), *(suite / "metakan/native").glob("*.h")])
+    assert {".c", ".h"} == {path.suffix for path in native}
+    cases = [(path, {"mlp": "done", "metakan": "outdated"}) for path in native]
+    cases.append((suite / "workflow/kanbench/base/seeds.py", {"mlp": "outdated", "metakan": "outdated"}))
+    for path, expected in cases:
+        original, stat = path.read_bytes(), path.stat()
+        path.write_bytes(original + b"\n")
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert kinds(planned()) == expected, path.name
+        path.write_bytes(original)
+    assert kinds(planned()) == {"mlp": "done", "metakan": "done"}
+
+
 def test_what_is_due_is_asked_for_and_what_is_done_is_not(planned, suite):
     first = planned()
     mlp, affine = sorted(first.runs, key=lambda name: "affine" in name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import torch
 
+from kanbench.cli.parser import main
 from kanbench.records import record
-from kanbench.training import train
+from kanbench.training import loop, train
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,27 @@ def test_a_run_leaves_a_complete_record(spec, tmp_path):
     assert result["time"]["step_seconds"]["q25"] <= result["time"]["step_seconds"]["median"]
     assert [point["step"] for point in result["curve"]] == [0, 2, 4]
     assert result["environment"]["torch"] == torch.__version__
+
+
+def test_the_threads_asked_for_are_those_that_ran(spec, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = ["train", "--spec", json.dumps(spec), "--output", str(tmp_path / "r.json"), "--threads", "2"]
+    assert main(words) == 0
+    assert record.read(tmp_path / "r.json")["environment"]["threads"] == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_record_says_how_many_threads_ran(spec, monkeypatch, threads):
+    torch.set_num_threads(threads)
+    assert train.run(spec)["environment"]["threads"] == threads
+    steps = loop.Training.run
+
+    def run(training):
+        torch.set_num_threads(3)  # as a plug-in might
+        steps(training)
+
+    monkeypatch.setattr(loop.Training, "run", run)
+    assert train.run(spec)["environment"]["threads"] == 3
 
 
 def test_the_same_seed_trains_the_same_and_another_one_differently(spec):
