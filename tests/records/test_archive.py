@@ -71,6 +71,30 @@ def test_unpack_refuses_another_protocol_and_merges_nothing(tmp_path, result):
     assert f"protocol {PROTOCOL}" in refused(tmp_path / "a.tar.gz", tmp_path / "there")
 
 
+@pytest.mark.parametrize("members", [(), (("plan.json", b"{}"),), (("elsewhere/a.json", b"{}"), ("runs/a.txt", b"x"))])
+def test_an_archive_without_records_is_refused_by_name(tmp_path, members):
+    packed(tmp_path / "a.tar.gz", *members)
+    said = refused(tmp_path / "a.tar.gz", tmp_path / "there")
+    assert f"{tmp_path / 'a.tar.gz'}" in said
+    assert "no records" in said
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_a_record_set_without_records_is_refused_by_name(tmp_path, text):
+    with gzip.open(tmp_path / "records.jsonl.gz", "wt") as stream:
+        stream.write(text)
+    assert "no records" in refused(tmp_path / "records.jsonl.gz", tmp_path / "there")
+
+
+def test_a_record_set_of_planned_runs_alone_is_refused_by_name(study, tmp_path):
+    for file in (study / "runs").rglob("*.json"):
+        file.unlink()
+    found = collect.gather(collect.read_plan(study / "plan.json"), study / "runs")
+    assert {line["status"] for line in found.records} == {"absent"}
+    collect.write(found.records, study)
+    assert "no records" in refused(study / "records.jsonl.gz", tmp_path / "there")
+
+
 PATHS = ("../../../outside", "/tmp/outside", "a/../../../outside", "x" * 400, "mlp\n", "", ".", "Mlp", "a\\b", "-rf")
 
 

@@ -64,8 +64,8 @@ def unpack(archive: Path, study: Path) -> dict[str, int]:
         How many records were `added` and how many were there already (`equal`).
 
     Raises:
-        InvalidInput: the archive is damaged or too large, or holds what is no record (`check`), records of another
-            protocol, two results for one run, or another result than the study has. Then nothing is merged.
+        InvalidInput: the archive is damaged or too large, or holds no record, what is no record (`check`), records of
+            another protocol, two results for one run, or another result than the study has. Then nothing is merged.
     """
     runs = study / "runs"
     existing = next(folder for folder in runs.resolve().parents if folder.is_dir())
@@ -82,6 +82,9 @@ def unpack(archive: Path, study: Path) -> dict[str, int]:
             ) from None
         if merge.problems:
             raise InvalidInput(merge.problems)
+        if not (merge.added or merge.equal):
+            expected = "records, below runs/ or as the lines of a record set"
+            raise InvalidInput([Finding(str(archive), "", "no records", expected, STEP)])
         merge.finish()
     return {"added": len(merge.added), "equal": merge.equal}
 
