@@ -287,3 +287,27 @@ def test_a_run_in_this_process_has_the_same_record(faulty, tmp_path):
     found = recorded(tmp_path, faulty("raises"), "--unwatched")
     assert found["status"] == "failed"
     assert os.getpid() == psutil.Process().pid
+
+
+@pytest.mark.parametrize("place", ["file", "package", "build"])
+def test_a_broken_import_says_how_the_run_is_made_again_and_then_it_is(faulty, tmp_path, monkeypatch, place):
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    (tmp_path / "packages/half_there").mkdir(parents=True)
+    (tmp_path / "packages/half_there/__init__.py").write_text("import arrives_later\n")
+    folder = tmp_path / "baselines/faulty"
+    if place == "package":
+        (folder / "baseline.yaml").write_text(f"{DESCRIPTION}requires: [half_there]\n")
+    else:
+        where = "import os, signal" if place == "file" else '    if settings["fault"] == "unbuilt":'
+        indent = "" if place == "file" else "    "
+        (folder / "model.py").write_text(MODEL.replace(where, f"{indent}import half_there\n{where}", 1))
+    result = recorded(tmp_path, faulty("none"), "--threads", "1")
+    assert result["status"] == "failed"
+    assert "No module named 'arrives_later'" in result["reason"]
+    assert result["reason"].endswith("; once it can be imported, `python -m kanbench retry` makes this run again")
+    (tmp_path / "packages/arrives_later.py").write_text("")
+    assert recorded(tmp_path, faulty("none"))["status"] == "ok"
+
+
+def test_what_is_no_import_asks_for_no_package(faulty, tmp_path):
+    assert "kanbench retry" not in recorded(tmp_path, faulty("raises"))["reason"]

@@ -29,6 +29,8 @@ SLIPS = (TypeError, AttributeError, NameError, LookupError, ImportError, Arithme
 """What Python raises where the code itself is wrong."""
 NO_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
 NO_TIME = ("time", "stall")
+AGAIN = "once it can be imported, `python -m kanbench retry` makes this run again"
+"""No digest tells when what a package imports has arrived, so that the run is not due by itself."""
 
 
 def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, Any]]:
@@ -90,7 +92,12 @@ def _reason(error: BaseException) -> str:
         what = f"the run called sys.exit({error.code!r})"
     else:
         what = f"{type(error).__name__}: {_first_line(error, 'no message')}"
-    return what + _place(error.__traceback__)
+    return what + _place(error.__traceback__) + (f"; {AGAIN}" if _is_import(error) else "")
+
+
+def _is_import(error: BaseException) -> bool:
+    """Tell whether an import that failed is behind an error."""
+    return isinstance(error, ImportError) or isinstance(error.__cause__, ImportError)
 
 
 def _message(error: BaseException) -> str:
