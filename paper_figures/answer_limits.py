@@ -12,7 +12,7 @@ from kanbench.pages import answers
 from kanbench.pages.table import Table
 
 KIND = "table"
-EXPERIMENTS = ["E13", "E13collapse", "E13diversity"]
+EXPERIMENTS = ["E13", "E13diversity"]
 CATEGORY = "Open questions"
 QUESTION = "Where are the limits of generated weights?"
 LEADS = {

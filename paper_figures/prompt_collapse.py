@@ -15,7 +15,7 @@ import pandas as pd
 from kanbench.pages import cells, drawing, palette
 
 KIND = "figure"
-EXPERIMENTS = ["E13", "E13collapse"]
+EXPERIMENTS = ["E13"]
 CATEGORY = "Open questions"
 CURVE, ALARM = "analyses.prompts.curve", "analyses.prompts.alarm"
 QUANTITIES = {"spread": "spread, relative to the start", "distinct": "share of distinct prompts"}

@@ -93,6 +93,19 @@ def test_a_bad_claim_is_refused_before_the_dag_exists(run, study):
     assert run(snakemake("--dry-run"), study).returncode == 0
 
 
+def test_looks_other_than_those_of_the_claims_are_refused_before_the_dag_exists(run, study, tiny):
+    tiny |= {"looks": [2, 4], "experiments": {"E5": tiny["experiments"]["E1"]}}
+    (study / "tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    done = run(snakemake("--dry-run"), study)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "tiny.yaml: looks" in output
+    assert "[2, 4]" in output
+    assert "[10, 20, 40]" in output
+    assert "Job stats" not in output
+    assert "Traceback" not in output
+
+
 def test_train_touch_edit_revert_and_add_rerun_exactly_what_they_should(run, study, tiny):
     done = run(snakemake("--until", "train"), study)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -199,7 +212,10 @@ def test_a_seed_that_is_added_trains_without_those_that_are_there(run, study, ti
 
 def test_the_second_look_trains_further_seeds_of_what_is_undecided(run, study, tiny):
     first = tiny["experiments"]["E1"] | {"methods": ["affine"]}
-    tiny |= {"looks": [1, 2], "experiments": {"E1": first, "E2": first | {"methods": ["mlp"]}}}
+    tiny |= {
+        "looks": [1, 2],
+        "experiments": {"E90": first, "E91": first | {"methods": ["mlp"]}},
+    }  # of no declared claim
     (study / "tiny.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
 
     def train(*look) -> dict[str, int]:
@@ -208,7 +224,7 @@ def test_the_second_look_trains_further_seeds_of_what_is_undecided(run, study, t
         return {file.stem: file.stat().st_mtime_ns for file in (study / "results/tiny/runs").rglob("*.json")}
 
     before = train()
-    verdicts = [("one", "holds", "E1"), ("two", "undecided", "E2")]
+    verdicts = [("one", "holds", "E90"), ("two", "undecided", "E91")]
     claims = [{"id": i, "verdict": v, "experiments": [e], "unit": "seeds"} for i, v, e in verdicts]
     content = json.dumps({"records_sha256": "of the first look", "claims": claims})
     (study / "results/tiny/claims.json").write_text(content)
@@ -217,7 +233,7 @@ def test_the_second_look_trains_further_seeds_of_what_is_undecided(run, study, t
     assert {name: time for name, time in after.items() if name in before} == before, "earlier seeds stay as they are"
     (added,) = after.keys() - before.keys()
     assert "seed1" in added
-    assert json.loads((study / "results/tiny/looks.json").read_text())["2"]["experiments"] == {"E2": ["two"]}
+    assert json.loads((study / "results/tiny/looks.json").read_text())["2"]["experiments"] == {"E91": ["two"]}
     assert planned(dry(run, study, "--until", "collect"), "train") == 0, "without a look, the last that was begun"
 
 

@@ -15,8 +15,8 @@ PLAN = plan.expand(STUDY)
 PLAN.leading = LEADING
 if PLAN.leading:
     discovery.warn(PLAN.refused)
-    # A bad claim is refused now, not after the last run.
-    early.refuse_bad_claims(recipes.claims_file())
+    # A bad claim, or one that no study supplies, is refused now, not after the last run.
+    early.refuse_bad_claims(recipes.claims_file(), PLAN)
 RESULTS = STUDY.folder
 RECIPES = recipes.discover()
 FIGURES = [name for name, recipe in RECIPES.items() if recipe.kind == "figure"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kanbench.base import paths, schema
+from kanbench.base.budget import is_quarter, quarter, whole
 from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.statistics import looks
 from kanbench.verdicts import criteria
@@ -19,6 +20,16 @@ def load(path: Path) -> list[dict[str, Any]]:
     Added to a claim: `looks` (sizes, ascending), `twins` (names of tasks that are one), and of a claim whose
     criterion names a list of references `criterion.references` (methods) and `required` (those without which the
     method cannot be said to stand against all).
+
+    Raises:
+        InvalidInput: as `read`.
+    """
+    content = read(path)
+    return [_complete(claim, content) for claim in content["claims"]]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what the YAML file `path` declares, as it stands there.
 
     Raises:
         InvalidInput: unknown keys, missing ones, repeated ids, names that are not declared, scopes and looks that
@@ -39,7 +50,7 @@ def load(path: Path) -> list[dict[str, Any]]:
         problems += _findings(claim, content, label, where, members)
     if problems:
         raise InvalidInput(problems)
-    return [_complete(claim, content) for claim in content["claims"]]
+    return content
 
 
 def _members(claims: list[Mapping[str, Any]]) -> dict[str, int]:
@@ -83,9 +94,18 @@ def _findings(
     elif scope is not None and scope != KIND and kind in criteria.PAIRED:
         sizes = claim.get("looks", content.get("looks", list(looks.SIZES)))
         yield from _look_findings(sizes, members[family or claim["id"]], label, f"{where}.looks")
-    if "quarter" in claim and set(_listed(claim["quarter"])) & set(_listed(claim["experiment"])):
+    yield from _quarter_findings(claim, label, f"{where}.quarter")
+
+
+def _quarter_findings(claim: Mapping[str, Any], label: str, where: str) -> Iterator[Finding]:
+    named, own = listed(claim.get("quarter", [])), listed(claim["experiment"])
+    if set(named) & set(own):
         expected = "experiments other than those of the full budget"
-        yield Finding(label, f"{where}.quarter", str(claim["quarter"]), expected, "name the shorter experiment")
+        yield Finding(label, where, str(claim["quarter"]), expected, "name the shorter experiment")
+    for name in named:
+        if is_quarter(name) and name not in own and whole(name) not in own:
+            expected = nearest(name, [quarter(each) for each in own])
+            yield Finding(label, where, name, expected, "name a quarter of the claim's own experiments")
 
 
 def _look_findings(sizes: list[int], members: int, label: str, where: str) -> Iterator[Finding]:
@@ -99,7 +119,8 @@ def _look_findings(sizes: list[int], members: int, label: str, where: str) -> It
         yield Finding(label, where, found, f"a first look at {able} seeds or more", "make the first look larger")
 
 
-def _listed(names: str | list[str]) -> list[str]:
+def listed(names: str | list[str]) -> list[str]:
+    """Return names that may be written as one or as a list of them."""
     return [names] if isinstance(names, str) else names
 
 
