@@ -11,6 +11,7 @@ import yaml
 from kanbench.base.errors import InvalidInput
 from kanbench.pages import recipes
 from kanbench.study import config, early, plan
+from kanbench.verdicts import declared
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "paper_figures/claims.yaml"
@@ -46,6 +47,19 @@ def refusals(claims, study, tmp_path) -> list[tuple[str, str, str, str]]:
 
 def test_the_declared_claims_suit_the_studies(claims, tiny, tmp_path):
     assert refusals(claims, tiny, tmp_path) == []
+
+
+def test_claims_without_their_keys_are_refused_before_the_study(claims, tiny, tmp_path):
+    claim = next(each for each in claims["claims"] if "expect" in each["criterion"])
+    del claim["criterion"]["expect"]
+    file = tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump(claims))
+    with pytest.raises(InvalidInput) as refused:
+        early.refuse_bad_claims(file, plan.expand(config.from_content(tiny, "tiny.yaml")))
+    with pytest.raises(InvalidInput) as later:
+        declared.load(file)
+    assert str(refused.value) == str(later.value)
+    assert "expect" in str(refused.value)
 
 
 def test_experiments_of_recipes_are_planned_by_a_study():
