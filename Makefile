@@ -4,7 +4,10 @@ VENV ?= .venv
 CORES ?= all
 CONFIG ?=
 BIN := $(VENV)/bin
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
+# Snakemake needs a folder for its caches; where the home cannot be written, one in the suite.
+CACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/snakemake
+CACHED := $(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" || echo 'XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache"')
+SNAKEMAKE := $(CACHED) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce smoke paper gpu tuning render retry test test-gpu lint format bench check-baseline new-baseline status report clean

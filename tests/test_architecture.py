@@ -14,7 +14,8 @@ OURS = ("metakan", "workflow/kanbench", "baselines", "paper_figures", "tests", "
 SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
 HOUSE = ROOT / "workflow/kanbench"
 LEVELS = {
-    "base": 1, "process": 1,
+    "base": 0,
+    "process": 1,
     "measurement": 2, "data": 2, "records": 2,
     "tasks": 3, "statistics": 3,
     "baselines": 4, "verdicts": 4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import stat
@@ -10,6 +11,8 @@ import time
 
 import pytest
 
+from kanbench.base.errors import KanbenchError
+from kanbench.cli import parser
 from kanbench.process import locks, watch
 
 
@@ -83,3 +86,18 @@ def test_waiting_for_the_device_does_not_count_against_a_run(elsewhere):
     assert (ending.kind, ending.status) == ("returned", 7)
     assert time.monotonic() - started > 1.0
     holder.join()
+
+
+def test_no_private_folder_ends_a_command_with_a_sentence(elsewhere, monkeypatch, spec, tmp_path, capsys):
+    """Temporary files and home lie below a file, so that nobody, root included, can make a folder there."""
+    (elsewhere / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere / "file"))
+    monkeypatch.setenv("HOME", str(elsewhere / "file" / "home"))
+    with pytest.raises(KanbenchError, match="chmod 700"):
+        locks.private_folder()
+    record = tmp_path / "r.json"
+    assert parser.main(["train", "--spec", json.dumps(spec), "--output", str(record), "--threads", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "kanbench train: no folder for locks that other users cannot reach" in said
+    assert "Traceback" not in said
+    assert not record.exists(), "the run is not to blame"

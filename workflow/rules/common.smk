@@ -5,12 +5,15 @@ from kanbench.baselines import discovery
 from kanbench.study import config as studies
 from kanbench.pages import recipes
 from kanbench.process import server
-from kanbench.study import early, failures, plan, resume
+from kanbench.study import early, failures, plan, resume, surroundings
 
 LEADING = getattr(workflow, "is_main_process", True)
 if LEADING:
+    surroundings.refuse_braces(workflow.basedir)
     resume.begin(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
+if LEADING:
+    surroundings.set_future_times_to_now([Path(STUDY.folder), *surroundings.rendered_from()])
 PLAN = plan.expand(STUDY)
 PLAN.leading = LEADING
 if PLAN.leading:

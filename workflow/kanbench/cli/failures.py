@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import traceback
@@ -15,7 +16,7 @@ from kanbench.cli import records
 from kanbench.pages import recipes
 from kanbench.records import collect as collecting
 from kanbench.records import frame
-from kanbench.study import config, failures
+from kanbench.study import config, failures, resume
 from kanbench.study import plan as planning
 
 
@@ -37,6 +38,7 @@ def retry(options: Namespace) -> int:
         if status not in frame.FAILED:
             expected = nearest(status, frame.FAILED)
             raise InvalidInput([Finding("retry", "--status", status, expected, "name statuses of failed runs")])
+    _refuse_while_at_work(paths.root())
     planned = _planned(options)
     names = failures.set_aside(planned, statuses, options.match)
     print(f"{len(names)} failed runs of {planned.study.name} are made again", flush=True)
@@ -48,7 +50,28 @@ def retry(options: Namespace) -> int:
     command = [sys.executable, "-m", "snakemake", "--cores", options.cores, "--forcerun", "collect"]
     command += ["--configfile", str(options.configfile.resolve())] if options.configfile else []
     command += ["--config", f"only={options.only}"] if options.only else []
-    return subprocess.call(command, cwd=paths.root())
+    return subprocess.call(command, cwd=paths.root(), env=with_caches())
+
+
+def _refuse_while_at_work(folder: Path) -> None:
+    """Raise InvalidInput while a workflow makes the records that would be set aside."""
+    found = [f"process {each.pid} on {each.host}" for each in resume.at_work(folder)]
+    if found:
+        owners = folder / resume.STATE / resume.OWNERS
+        step = f"wait for its end; if it is gone for certain, remove its file in {paths.relative(owners)}"
+        raise InvalidInput([Finding("retry", "", f"a workflow at work: {', '.join(found)}", "none", step)])
+
+
+def with_caches() -> dict[str, str]:
+    """Return the environment, with caches below the suite where the home of the user cannot be written."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "snakemake"
+    try:
+        caches.mkdir(parents=True, exist_ok=True)
+        usable = os.access(caches, os.W_OK | os.X_OK)
+    except OSError:
+        usable = False
+    own = {} if usable else {"XDG_CACHE_HOME": str(paths.root() / resume.STATE / "cache")}
+    return {**os.environ, **own}
 
 
 def conclude(options: Namespace) -> None:

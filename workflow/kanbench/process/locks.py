@@ -12,13 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from kanbench.base.errors import KanbenchError
 from kanbench.process import watch
 
 RUNTIME = f"/run/user/{os.getuid()}/kanbench"
 """Where a session of this user keeps such files, if it has one."""
 
 
-class NoPrivateFolder(OSError):
+class NoPrivateFolder(KanbenchError, OSError):
     """No folder that other users cannot reach; the message names those that were tried."""
 
 

@@ -114,6 +114,11 @@ def _name_findings(content: Mapping[str, Any], label: str) -> list[Finding]:
         for name in names
         if name not in known
     ]
+    for key in ("records", "data_root"):
+        value = content.get(key)
+        if isinstance(value, str) and any(brace in value for brace in "{}"):
+            expected = "a path without { and }, which Snakemake takes for wildcards"
+            problems.append(Finding(label, key, value, expected, "rename the folder, or link to it under another name"))
     if isinstance(records, str) and not paths.exists(paths.root() / records):
         problems.append(Finding(label, "records", records, "a folder with records.jsonl.gz", "correct the path"))
     return problems
