@@ -13,7 +13,9 @@ if LEADING:
     resume.begin(Path.cwd())
 STUDY = studies.from_snakemake(config, [str(f) for f in workflow.overwrite_configfiles])
 if LEADING:
-    surroundings.set_future_times_to_now([Path(STUDY.folder), *surroundings.rendered_from()])
+    surroundings.set_future_times_to_now(
+        [Path(STUDY.folder), *surroundings.rendered_from()]
+    )
 PLAN = plan.expand(STUDY)
 PLAN.leading = LEADING
 if PLAN.leading:
