@@ -13,6 +13,8 @@ from guests import BUILD, GOOD, guest
 from kanbench.base import paths
 from kanbench.baselines import build, check
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 
 def outcome(folder: Path, body: str, rule: str, **changes):
     results = {result.rule: result for result in check.check_baseline("guest", guest(folder, body, **changes))}
