@@ -133,6 +133,13 @@ def test_every_file_of_the_harness_has_a_room_and_every_room_says_what_it_is():
         docstring = ast.get_docstring(ast.parse((HOUSE / room / "__init__.py").read_text(encoding="utf-8")))
         assert len(docstring.splitlines()) > 4, room
         assert "Imports " in docstring, room
+        modules = {path.stem for path in (HOUSE / room).glob("[!_]*.py")} if room != "tasks" else {"task", "taskinfo"}
+        assert not {name for name in modules if f"`{name}`" not in docstring}, f"{room}: not in its docstring"
+
+
+def test_files_of_verbs_are_short():
+    for path in (HOUSE / "cli").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 150 or path.stem == "parser", path
 
 
 def intruders(folder: Path, declarations: set[str]) -> list[str]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kanbench.cli import listing
 from kanbench.cli import study as study_verbs
 from kanbench.cli.parser import main, parser
 from kanbench.study import config, plan
@@ -87,7 +88,7 @@ def test_an_interrupted_command_says_that_it_resumes(monkeypatch, capsys):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study_verbs, "show", interrupted)
+    monkeypatch.setattr(listing, "show", interrupted)
     assert main(["list"]) == 130
     assert "resumes" in capsys.readouterr().err
 

@@ -1,8 +1,10 @@
 """The plug-in contract: the folders of `baselines/` at the top of the repository, from outside.
 
-In comes a folder with `baseline.yaml` and `model.py`. `discovery` reads the description without torch, for the plan;
-`build` imports `model.py` and makes the network of a spec; `check` tests the contract; `scaffold` writes a new
-folder. Out go methods with resolved settings, and networks. No baseline is named here.
+In comes a folder with `baseline.yaml` and `model.py`. `discovery` reads the description without torch, for the plan,
+and `description` says what is wrong with it; `depends` knows on which files and packages its numbers depend; `build`
+imports `model.py` and makes the network of a spec; `scaffold` writes a new folder. The contract is tested by `check`:
+`supervised` has a child process try `rules` (what a model computes) and `conduct` (what it may touch) on a `subject`,
+and `outcomes` says what came of it. Out go methods with resolved settings, and networks. No baseline is named here.
 
 Imports `tasks`, `measurement` and `base`.
 """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kanbench.base.errors import KanbenchError
-from kanbench.cli import baselines, data, failures, pages, records, run, study
+from kanbench.cli import baselines, data, failures, listing, pages, records, run, study
 
 EPILOG = "Each verb has its own --help. The workflow calls the same verbs: `snakemake -np` prints their lines."
 
@@ -40,7 +40,7 @@ def _config(verb: argparse.ArgumentParser) -> None:
 
 
 def _inspect(verbs) -> None:
-    verb = _verb(verbs, "list", study.show, "List what there is: methods, tasks, axes, recipes, studies.")
+    verb = _verb(verbs, "list", listing.show, "List what there is: methods, tasks, axes, recipes, studies.")
     verb.add_argument(
         "what", nargs="?", choices=["methods", "tasks", "axes", "recipes", "studies", "all"], default="all"
     )

@@ -1,10 +1,13 @@
 """Before anything runs: from a configuration to a plan.
 
-In comes a YAML file of `workflow/config/`. `config` checks it, `plan` expands it into runs, `tuning` draws trials,
-`together` groups runs into jobs, `cost` and `cost_memory` say beforehand what it takes, `status` how far it is,
-`resume` clears what a killed run left, `failures` which failed
-and why, `choice` picks settings from the records of a tuning study.
+In comes a YAML file of `workflow/config/`. `config` checks it and `early` what only the last steps need; `plan`
+expands it into runs, with the help of `sources` (runs that others start from), `quarters` (a quarter of the budget),
+`looks` (further seeds for what is undecided), `rates` (learning rates by name) and `tuning` (trials); `together`
+groups runs into jobs. `due` says which runs have to be made, `cost` and `cost_memory` beforehand what they take,
+`status` how far a study is, `failures` which runs failed and how they are made again, and `resume` clears what a
+killed run left. `search` says what the study `tuning` tries; `choosing` makes its tables from its records, by
+`choice` (settings), `rate_choice` (rates) and `references` (the strongest dense KAN).
 
 Imports `training` (what analyses there are and which files a run depends on, no loop), `baselines`, `tasks`,
-`measurement`, `records` and `base`.
+`measurement`, `records`, `verdicts` and `base`.
 """
