@@ -57,7 +57,7 @@ report: install ## Snakemake's own report, with captions and provenance (results
 	$(SNAKEMAKE) --report results/laptop/snakemake-report.html
 
 test: install ## The test suite; the tests marked gpu skip themselves where there is none
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-gpu: install ## Only the tests that need a GPU
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m gpu -rs
