@@ -6,5 +6,5 @@ it: `errors` says what was found, what was expected and what to do next; `paths`
 one canonical way and names its run; `budget` names how long runs train; `seeds` derives one generator for each
 purpose; `spreadsheet` writes CSV files that nothing runs.
 
-Imports nothing of the harness.
+Imports nothing of the harness; every room may import it.
 """
