@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -123,9 +124,11 @@ def test_kill_of_the_workflow_ends_its_server_and_its_runs(study, tmp_path, monk
     family: list[psutil.Process] = []
 
     def training() -> bool:
-        family[:] = psutil.Process(workflow.pid).children(recursive=True)
-        served = [each for each in family if "serve" in each.cmdline()]
-        return any(child.cpu_times().user > 0.2 for each in served for child in each.children())
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # one that ends while it is looked at
+            family[:] = psutil.Process(workflow.pid).children(recursive=True)
+            served = [each for each in family if "serve" in each.cmdline()]
+            return any(child.cpu_times().user > 0.2 for each in served for child in each.children(recursive=True))
+        return False
 
     def gone() -> bool:
         family.extend(each for each in psutil.process_iter() if works_in(each, folder))

@@ -194,8 +194,10 @@ class _Server:
     def _listen(self, pending: _Pending) -> None:
         """Read on; begin once all is there. Whatever is wrong with a request, its client goes on alone."""
         try:
-            part, streams, _, _ = socket.recv_fds(pending.connection, 65536, 3)
+            part, streams, flags, _ = socket.recv_fds(pending.connection, 65536, 3)
             pending.streams += streams
+            if flags & socket.MSG_CTRUNC:
+                raise ValueError("declined: more than three streams")
             pending.content += part
             content = _request(pending, bool(part))
             if content is not None:
