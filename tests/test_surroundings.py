@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -109,10 +110,12 @@ def test_make_and_retry_find_a_place_for_caches_where_there_is_no_home(run, shar
 
 
 @pytest.mark.parametrize("whom", ["workflow", "workflow and server"])
-def test_kill_of_the_workflow_ends_its_server_and_its_runs(study, tmp_path, monkeypatch, whom):
+def test_kill_of_the_workflow_ends_its_server_and_its_runs(study, monkeypatch, whom):
     """Its clients, whom the kill leaves behind, do not start the run again by themselves."""
-    folder, runtime = study("killed", steps=100_000_000), tmp_path / "runtime"
-    runtime.mkdir()
+    folder, runtime = (
+        study("killed", steps=100_000_000),
+        Path(tempfile.mkdtemp()),
+    )  # short: paths of sockets have a limit
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{folder / 'workflow'}")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -152,6 +155,7 @@ def test_kill_of_the_workflow_ends_its_server_and_its_runs(study, tmp_path, monk
     if whom != "workflow":
         server._sweep(runtime)  # as the next workflow does
     assert not list(runtime.iterdir()), "the folder of the server goes"
+    runtime.rmdir()
     assert not list((folder / "results/tiny/runs").rglob("*.json"))
     (log,) = (folder / "results/tiny/logs/train").rglob("*.log")
     assert "Traceback" not in log.read_text()

@@ -48,6 +48,8 @@ PREFIX, OWNER = "kanbench-server-", "owner.json"
 POLL_SECONDS = 1.0
 IDLE_SECONDS = 900.0
 START_SECONDS = 10.0
+LONGEST_BASE = 70
+"""Bytes of a path below which a socket can lie: Linux allows 107 for the whole path."""
 END_SECONDS = 5.0
 """How long a run whose client is gone has to end by itself."""
 
@@ -60,7 +62,8 @@ def start(wanted: bool = True) -> str | None:
     if not wanted or os.environ.get(client.VARIABLE) or sys.platform != "linux":
         return None
     private = os.environ.get("XDG_RUNTIME_DIR", "")
-    base = Path(private if os.access(private, os.W_OK) else tempfile.gettempdir())
+    fits = len(os.fsencode(private)) <= LONGEST_BASE and os.access(private, os.W_OK)
+    base = Path(private if fits else tempfile.gettempdir())
     _sweep(base)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))  # 0700
     (folder / OWNER).write_text(owner.current().text, encoding="utf-8")
