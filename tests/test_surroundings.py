@@ -15,13 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from waiting import eventually
 
 from kanbench.cli import failures
 from kanbench.process import server
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 60.0
 TABLE = "results/tiny/tables/summary.csv"
 
 
@@ -44,15 +44,6 @@ def study(suite, tiny):
         return folder
 
     return _study
-
-
-def eventually(true, seconds: float = SECONDS) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_brace_in_the_path_is_a_sentence(run, study):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import eventually
 
 from kanbench.process import client, owner, server
 from kanbench.records import record
@@ -24,15 +25,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the server runs on Linux alone"),
 ]
 SECONDS = 60.0
-
-
-def eventually(true, seconds: float = SECONDS) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.fixture(scope="module")
