@@ -12,25 +12,23 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
-from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
+from engine import Step  # noqa: E402
+
 from kanbench.baselines import build, discovery  # noqa: E402
-from kanbench.measurement.measure import MemTracker  # noqa: E402
 from kanbench.tasks.task import Problem  # noqa: E402
 
 DENSE = ("efficient_kan", "flashkan", "inkan", "kanditioned-eight", "tiled_kan")
 METHODS = ("mlp", *DENSE, "metakan-relu", "metakan-linear")
-MIB = 2**20
 
 
-class Step:
+class MethodStep(Step):
     """One training step of a method on a fixed batch; raises `build.Unavailable` where its package is absent."""
 
     def __init__(self, name: str, width: list[int], batch: int):
@@ -39,29 +37,8 @@ class Step:
         settings = discovery.resolve(method, problem.family, {"hidden_width": width[1], "depth": len(width) - 2})
         self.module = build.load_model_module(method.baseline)
         torch.manual_seed(0)
-        self.model = build.build(method, settings, problem)
-        self.x, self.labels = 1.5 * torch.randn(batch, width[0]), torch.randint(width[-1], (batch,))
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=1e-3)
-        self()
-
-    def __call__(self) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(self.model(self.x), self.labels).backward()
-        self.optimiser.step()
-
-    def seconds(self) -> float:
-        start = time.perf_counter()
-        self()
-        return time.perf_counter() - start
-
-    def peak(self) -> float:
-        """Return the simulated peak of one step in MiB."""
-        self.optimiser.zero_grad(set_to_none=True)
-        tracker = MemTracker()
-        tracker.track_external(self.model, self.optimiser, self.x, self.labels)
-        with tracker:
-            self()
-        return tracker.get_tracker_snapshot("peak")[self.x.device]["Total"] / MIB
+        model = build.build(method, settings, problem)
+        super().__init__(model, 1.5 * torch.randn(batch, width[0]), torch.randint(width[-1], (batch,)))
 
     def implementation(self) -> str:
         """Return which implementation ran, or how the engine evaluated it."""
@@ -72,10 +49,10 @@ class Step:
 def measure(width: list[int], batch: int, rounds: int) -> dict[str, dict[str, float | str]]:
     """Return implementation, peak in MiB and step time in seconds of each method, or why it was skipped."""
     rows: dict[str, dict[str, float | str]] = {}
-    steps: dict[str, Step] = {}
+    steps: dict[str, MethodStep] = {}
     for name in METHODS:
         try:
-            steps[name] = Step(name, width, batch)
+            steps[name] = MethodStep(name, width, batch)
         except build.Unavailable as error:
             rows[name] = {"skipped": str(error)}
         else:
