@@ -97,6 +97,33 @@ def test_rates_of_groups_hold_for_stacked_parameters(spec):
     assert numbers(slow[0])[-1] != pytest.approx(numbers(plain[0])[-1], rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["mlp", "metakan-relu"])
+def test_runs_with_learning_rates_of_their_own_share_steps(spec, name):
+    cell = of_method(spec, name, schedule="cosine", batch_size=16)
+    rates = [{"learning_rate": 1e-3}, {"learning_rate": 3e-2}]
+    if name == "metakan-relu":
+        rates += [{"learning_rate": 3e-2, "groups": {"meta_learners": {"learning_rate": 1e-3}}}]
+    specs = [{**each, "training": {**each["training"], **own}} for own in rates for each in seeds_of(cell, 2)]
+    for each, found in zip(specs, ensemble.run(specs), strict=True):
+        assert found["time"]["together"] == len(specs)
+        assert found["spec"] == each
+        alone = train.run(each)
+        for ours, theirs in zip(numbers(found), numbers(alone), strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+        assert found["memory"] == alone["memory"]
+
+
+def test_memory_is_simulated_once_for_runs_that_cannot_differ_in_it(spec, monkeypatch):
+    measured, memory = [], train._memory
+    monkeypatch.setattr(train, "_memory", lambda *given: measured.append(given[1]["seed"]) or memory(*given))
+    specs = seeds_of(of_method(spec, "mlp", steps=2, evaluations=1))
+    assert [each["memory"] for each in ensemble.run(specs)] == [train.run(specs[0])["memory"]] * 3
+    assert measured == [0, 0]
+    monkeypatch.setattr(train.build, "capability", lambda module, name: print if name == "prepare" else None)
+    train.Attempt(specs[1]).prepare(train.Attempt(specs[0]))
+    assert measured == [0, 0, 1], "a network made from its data is measured by itself"
+
+
 def test_a_diverging_run_does_not_touch_the_others(spec, monkeypatch):
     specs = seeds_of(of_method(spec, "mlp"))
     alone = train.run(specs[0])
@@ -111,8 +138,8 @@ def test_a_diverging_run_does_not_touch_the_others(spec, monkeypatch):
 
     prepare = train.Attempt.prepare
 
-    def prepared(self):
-        prepare(self)
+    def prepared(self, *alike):
+        prepare(self, *alike)
         if self.spec["seed"] == 1:
             broken.second = self.session.batches
 
@@ -157,7 +184,7 @@ def test_cells_are_told_apart(spec):
     cell, other = of_method(spec, "mlp", steps=4), of_method(spec, "mlp", steps=6)
     found = ensemble.run([*seeds_of(cell, 2), other])
     assert [each["time"]["together"] for each in found] == [2, 2, 1]
-    assert "in its seed only" in found[2]["time"]["apart"]
+    assert "in seed and learning rates only" in found[2]["time"]["apart"]
     assert [each["spec"]["training"]["steps"] for each in found] == [4, 4, 6]
 
 

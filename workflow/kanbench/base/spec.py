@@ -17,6 +17,7 @@ SLUG_AXES = {
     "num_clusters": "clusters",
 }
 SLUG_LIMIT = 72
+RATE = "learning_rate"
 
 
 def canonical(spec: Mapping[str, Any]) -> str:
@@ -27,6 +28,16 @@ def canonical(spec: Mapping[str, Any]) -> str:
 def digest(text: str, length: int = 8) -> str:
     """Return the first `length` hex digits of the SHA-256 of `text`."""
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def cell(spec: Mapping[str, Any]) -> str:
+    """Return what runs that are trained side by side have in common: the spec without seed and learning rates."""
+    training = {key: value for key, value in spec["training"].items() if key != RATE}
+    groups = {
+        name: {key: value for key, value in group.items() if key != RATE}
+        for name, group in training.get("groups", {}).items()
+    }
+    return canonical({**spec, "seed": None, "training": {**training, "groups": {k: v for k, v in groups.items() if v}}})
 
 
 def run_name(spec: Mapping[str, Any]) -> str:

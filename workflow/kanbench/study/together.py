@@ -1,4 +1,5 @@
-"""Which runs are trained in one process: those that differ in their seed only and have to be made at the same time.
+"""Which runs are trained in one process: those that differ in seed and learning rates only and have to be made at
+the same time.
 
 The grouping is no part of a run: its spec, its name and its record are those of a run by itself. So a seed that is
 added to a study trains alone, or with others that are new, and the records that are there stay.
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kanbench.base.atomic import write_text
-from kanbench.base.spec import canonical, digest
+from kanbench.base.spec import cell, digest
 
 FILE = "together.json"
 
@@ -32,7 +33,7 @@ def cells(runs: Mapping[str, Any], made: Callable[[str], bool]) -> dict[str, lis
     found: dict[tuple[str, bool], list[str]] = {}
     for name, run in runs.items():
         if trained_so(run):
-            found.setdefault((canonical({**run.spec, "seed": None}), made(name)), []).append(name)
+            found.setdefault((cell(run.spec), made(name)), []).append(name)
     return {digest("\n".join(names)): names for names in found.values()}
 
 

@@ -1,9 +1,10 @@
-"""Trains runs that differ in their seed only together: one step of all of them costs little more than one of each.
+"""Trains runs that differ in seed and learning rates only together: a step of all costs little more than one of each.
 
 A small network leaves a processor or a GPU idle between its many tiny operations. The parameters of S such networks are
 stacked, and one forward and one backward pass serve all of them (`torch.func.vmap`). Each run keeps its own data,
-split, order of batches, evaluations, selection and outcome; an optimiser that treats every number by itself (Adam,
-AdamW, SGD) treats stacked numbers alike, so the records are those of separate runs up to rounding.
+split, order of batches, learning rates, evaluations, selection and outcome; an optimiser that treats every number by
+itself (Adam, AdamW, SGD) treats stacked numbers alike, so the records are those of separate runs up to rounding. What a
+step takes in memory depends on neither seed nor rate: where it is simulated, once for all of them.
 
 Where this does not hold the runs are trained one after another, and their records say why.
 """
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from kanbench.base import seeds
-from kanbench.base.spec import canonical
+from kanbench.base.spec import cell
 from kanbench.measurement.measure import StepTimer
 from kanbench.process import watch
 from kanbench.process.locks import device_lock
@@ -41,7 +42,7 @@ class Apart(Exception):
 def run(
     specs: Sequence[Mapping[str, Any]], *, data_root: Path | None = None, runs: Path = Path("runs")
 ) -> list[dict[str, Any]]:
-    """Return the records of specs, in their order; those that differ in their seed only are trained together.
+    """Return the records of specs, in their order; those that differ in seed and rates only are trained together.
 
     `time.together` of a record is the number of runs that shared its steps; times are then those of all of them,
     divided by that number. Where runs that could have been together were not, `time.apart` says why.
@@ -50,9 +51,11 @@ def run(
     with ExitStack() as held:
         for device in {str(attempt.device) for attempt in attempts if attempt.going}:
             held.enter_context(device_lock(device, exclusive=False))
+        alike: dict[str, Attempt] = {}
         for attempt in attempts:
             if attempt.going:
-                attempt.prepare()
+                attempt.prepare(alike.get(_cell(attempt)))
+                alike.setdefault(_cell(attempt), attempt)
         by_cell = sorted((attempt for attempt in attempts if attempt.going), key=_cell)
         for _, members in itertools.groupby(by_cell, key=_cell):
             _train(list(members))
@@ -60,13 +63,13 @@ def run(
 
 
 def _cell(attempt: Attempt) -> str:
-    return canonical({**attempt.spec, "seed": None, "source": attempt.spec.get("source")})
+    return cell({**attempt.spec, "source": attempt.spec.get("source")})
 
 
 def _train(members: list[Attempt]) -> None:
     try:
         if len(members) == 1:
-            raise Apart("no other run differs from this one in its seed only")
+            raise Apart("no other run differs from this one in seed and learning rates only")
         together = Ensemble(members)
         timeout = members[0].spec["training"]["timeout_seconds"]
         with watch.within(timeout and timeout * len(members)):
@@ -95,8 +98,14 @@ class Ensemble:
         self.parameters = _stack([dict(model.named_parameters()) for model in models])
         self.buffers = _stack([dict(model.named_buffers()) for model in models])
         self._check_gradients()
-        self.optimiser = self._optimiser()
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self.sessions[0].schedule.lr_lambdas)
+        self._handed: list[tuple[Tensor, Tensor, int]] = []
+        factors = self.sessions[0].schedule.lr_lambdas
+        if all(session.schedule.base_lrs == self.sessions[0].schedule.base_lrs for session in self.sessions):
+            self.optimiser = self._optimiser()
+        else:
+            self.optimiser = self._optimiser_of_each()
+            factors = [factor for session in self.sessions for factor in session.schedule.lr_lambdas]
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factors)
         self.timer = StepTimer(self.members[0].device)
         self._batches: list[Any] = []
 
@@ -156,9 +165,12 @@ class Ensemble:
         return recorded
 
     def _step(self, optimiser: torch.optim.Optimizer, batch: Any) -> Tensor:
-        optimiser.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
         losses = self._losses(batch)
         losses.sum().backward()  # the gradient of the sum, in the slice of a run, is that of the run's own loss
+        for own, stacked, index in self._handed:
+            own.grad = None if stacked.grad is None else stacked.grad[index]
         optimiser.step()
         return losses.detach()
 
@@ -174,11 +186,20 @@ class Ensemble:
     def _optimiser(self) -> torch.optim.Optimizer:
         """Return the optimiser of the first run over the stacked parameters, in one fused operation a step."""
         names = {id(parameter): name for name, parameter in self.first.model.named_parameters()}
+        groups = [
+            {**_options(group), "params": [self.parameters[names[id(parameter)]] for parameter in group["params"]]}
+            for group in self.first.optimiser.param_groups
+        ]
+        return type(self.first.optimiser)(groups)
+
+    def _optimiser_of_each(self) -> torch.optim.Optimizer:
+        """Return one optimiser over the slices of all runs, whose groups keep the rates of their runs."""
         groups = []
-        for group in self.first.optimiser.param_groups:
-            options = {key: value for key, value in group.items() if key not in ("params", "initial_lr")}
-            stacked = [self.parameters[names[id(parameter)]] for parameter in group["params"]]
-            groups.append({**options, "params": stacked, "lr": group["initial_lr"], "foreach": None, "fused": True})
+        for index, session in enumerate(self.sessions):
+            for name, own in session.trainee.model.named_parameters():
+                self._handed.append((own, self.parameters[name], index))
+            trained = session.trainee.optimiser.param_groups
+            groups += [{**_options(group), "params": group["params"]} for group in trained]
         return type(self.first.optimiser)(groups)
 
     def _check_gradients(self) -> None:
@@ -204,6 +225,11 @@ class Ensemble:
                 raise Apart("losses or gradients of the stacked step differ from those of single ones")
         if any(not torch.equal(tensor, state[name]) for name, tensor in self.buffers.items()):
             raise Apart("the model has buffers that training changes")
+
+
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+    options = {key: value for key, value in group.items() if key not in ("params", "initial_lr")}
+    return {**options, "lr": group["initial_lr"], "foreach": None, "fused": True}
 
 
 def _reason(error: Exception) -> str:

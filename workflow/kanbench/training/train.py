@@ -5,6 +5,7 @@ Run one by hand:  python -m kanbench train --spec '<json>' --output record.json
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -96,8 +97,11 @@ class Attempt:
             return
         self.result.update(status=status, reason=reason)
 
-    def prepare(self) -> None:
-        """Load the task, measure a step on a model that is thrown away, and build what will be trained."""
+    def prepare(self, alike: Attempt | None = None) -> None:
+        """Load the task, measure a step on a model that is thrown away, and build what will be trained.
+
+        Memory that is simulated is taken over from `alike`, a prepared run that differs in seed and rates only.
+        """
         spec, result = self.spec, self.result
         occupied = torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else 0
         with self.outcomes():
@@ -116,11 +120,18 @@ class Attempt:
             subject = self._trainee()
             groups = build.parameter_groups(self.module, subject.model, spec["method"]["settings"])
             result["parameters"] = measure.count_parameters(subject.model, groups)
-            result["memory"] = _memory(subject, spec, self.device, occupied)
+            result["memory"] = self._memory_of(alike) or _memory(subject, spec, self.device, occupied)
             result["method_info"] = build.described(self.module, self.task.networks(subject.model)[0])
             if self.method.baseline.waivers:
                 result["method_info"]["waived"] = dict(self.method.baseline.waivers)
             self.build()
+
+    def _memory_of(self, alike: Attempt | None) -> dict[str, Any] | None:
+        """Return the memory of a prepared run where nothing else can come out: simulated, of a network made blindly."""
+        if alike is None or not alike.going or self.device.type != "cpu" or build.capability(self.module, "prepare"):
+            return None
+        same = alike.result["parameters"] == self.result["parameters"]
+        return copy.deepcopy(alike.result["memory"]) if same else None
 
     def build(self) -> None:
         """Set up the training from its first step, with a newly initialised model."""
