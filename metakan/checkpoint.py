@@ -21,6 +21,7 @@ VERSION = 2
 """Version 1 names no grid range and has no digest."""
 MOST_BYTES = 2**28
 SETTINGS = {"prompt_dim", "hidden_dim", "numbers", "activation", "init", "gains", "basis"}
+"""Beside them there may be `separate`."""
 
 
 def _learners(model: nn.Module) -> list[MetaLearner]:
@@ -163,15 +164,18 @@ def _checked(entry: object) -> tuple[dict, dict[str, Tensor]]:
     if not isinstance(entry, dict) or entry.keys() != {"settings", "state"}:
         raise ValueError("found an entry without settings or state, expected both")
     settings, state = entry["settings"], entry["state"]
-    if not isinstance(settings, dict) or settings.keys() != SETTINGS:
+    if not isinstance(settings, dict) or settings.keys() - {"separate"} != SETTINGS:
         raise ValueError(f"found settings {settings!r:.200}, expected {', '.join(sorted(SETTINGS))}")
-    inner, hidden, numbers = (checks.integer(name, settings[name]) for name in ("prompt_dim", "hidden_dim", "numbers"))
+    inner, numbers = (checks.integer(name, settings[name]) for name in ("prompt_dim", "numbers"))
+    hidden = checks.integer("hidden_dim", settings["hidden_dim"], 0)
     shapes = {
-        "hidden.weight": (hidden, inner),
+        "hidden.weight": (hidden, 1 if settings.get("separate") else inner),
         "hidden.bias": (hidden,),
         "output.weight": (numbers, hidden),
         "output.bias": (numbers,),
     }
+    if not hidden:
+        shapes = {"output.weight": (numbers, inner)}
     tensors = {name: value for name, value in state.items() if name != "_extra_state"}
     if tensors.keys() != shapes.keys():
         raise ValueError(f"found the tensors {', '.join(map(str, state))}, expected {', '.join(shapes)}")
@@ -231,8 +235,9 @@ def _restored(settings: dict, state: dict[str, Tensor]) -> MetaLearner:
             init=settings["init"],
             gains=tuple(settings["gains"]),
             basis=settings["basis"],
+            separate=settings.get("separate", False),
         )
-    learner.to(state["hidden.weight"].dtype)
+    learner.to(state["output.weight"].dtype)
     with torch.no_grad():
         for name, parameter in learner.named_parameters():
             parameter.copy_(state[name])

@@ -11,6 +11,7 @@ import torch
 MODES = ("auto", "tiled", "materialized")
 META_ACTIVATIONS = ("relu", "none", "tanh", "silu", "gelu")
 INITS = ("scaled", "released")
+SHAPES = ("random", "polynomials", "sines", "bumps")
 
 
 def integer(name: str, value: object, minimum: int = 1) -> int:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from . import checks
 from .bases import Basis
 from .definition import Defined
-from .engine import Dense, Generated, evaluate
+from .engine import Amplified, Dense, Generated, evaluate
+from .engine.budget import PLAIN_BYTES, plain_bytes
 from .engine.shape import Convolution, FullyConnected
 from .meta_learner import MetaLearner, meta_learners_for
 
@@ -70,6 +71,10 @@ class DenseEdges(Edges):
     def source(self) -> Dense:
         return Dense(self.weight)
 
+    def curves(self) -> list[Dense]:
+        """Return sources whose numbers add up to the edges': one."""
+        return [self.source()]
+
     def numbers(self) -> Tensor:
         """Return the numbers of every edge function, ``(out, edges, n_b)``."""
         return self.weight
@@ -84,17 +89,31 @@ class MetaEdges(Edges):
     optimiser takes in z moves an amplitude as far as the same step would move a dense weight. If "released", M(z) is
     used as it is and prompts start Xavier-normal.
 
+    With ``amplitude`` every edge has a factor of its own beside its shape, ``amplitudes (out, edges, 1)``: its numbers
+    are ``a M(z)`` with a of mean zero and the standard deviation s, and prompts start standard normal.
+
     With ``register=False`` the meta-learner is used but not listed among this module's children, for networks that
     hold it themselves, so that a state dict names it once.
     """
 
-    def __init__(self, outputs: int, edges: int, basis: Basis, meta_learner: MetaLearner, register: bool = True):
+    def __init__(
+        self,
+        outputs: int,
+        edges: int,
+        basis: Basis,
+        meta_learner: MetaLearner,
+        register: bool = True,
+        amplitude: bool = False,
+    ):
         super().__init__(basis, edges)
+        if amplitude and not all(basis.amplitude):
+            raise ValueError(f"amplitude: found True with the basis {basis.name!r}, expected one linear in its numbers")
         self._held = () if register else (meta_learner,)
         if register:
             self._own = meta_learner
         self.init = meta_learner.init
         self.prompts = nn.Parameter(torch.empty(outputs, edges, meta_learner.prompt_dim))
+        self.amplitudes = nn.Parameter(torch.empty(outputs, edges, 1)) if amplitude else None
         self.reset_parameters()
 
     @property
@@ -111,7 +130,10 @@ class MetaEdges(Edges):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw new prompts; the meta-learner, which other layers may share, is left alone."""
-        if self.init == "scaled":
+        if self.amplitudes is not None:
+            self.prompts.normal_()
+            self.amplitudes.normal_(std=self.fan_in**-0.5)
+        elif self.init == "scaled":
             self.prompts.normal_(std=self.fan_in**-0.5)
         else:
             rows = self.prompts.flatten(0, 1)
@@ -119,7 +141,8 @@ class MetaEdges(Edges):
         self._reset_family()
 
     def definition(self) -> dict[str, object]:
-        return {"basis": self.family.describe(), "init": self.init}
+        found = {"basis": self.family.describe(), "init": self.init}
+        return found if self.amplitudes is None else found | {"amplitude": True}
 
     @property
     def parameter(self) -> Tensor:
@@ -131,13 +154,33 @@ class MetaEdges(Edges):
             return [1.0] * self.family.numbers
         return [self.fan_in**-0.5 if amplitude else 1.0 for amplitude in self.family.amplitude]
 
-    def source(self) -> Generated:
+    def source(self) -> Generated | Amplified:
         hidden, (weight, bias) = self.meta_learner.tables()
+        if self.amplitudes is not None:
+            shapes = Generated(self.prompts, hidden, (weight, bias), self.meta_learner.activation)
+            return Amplified(self.amplitudes, shapes)
         if self.init == "scaled":
             scales = weight.new_tensor(self.scales())
             weight, bias = weight * scales.unsqueeze(1), bias * scales
             hidden = hidden[0] * self.fan_in**0.5, hidden[1]
         return Generated(self.prompts, hidden, (weight, bias), self.meta_learner.activation)
+
+    def curves(self) -> list[Generated | Amplified]:
+        """Return sources whose numbers add up to the edges': one for each number of a prompt that is read apart."""
+        whole = self.source()
+        learner = self.meta_learner
+        if not getattr(learner, "separate", False) or learner.prompt_dim == 1:
+            return [whole]
+        shapes = whole.shapes if isinstance(whole, Amplified) else whole
+        (w1, b1), (w2, b2) = shapes.hidden, shapes.output
+        found = []
+        for place in range(learner.prompt_dim):
+            own = learner.reads() == place
+            bias = b2 if place == 0 else torch.zeros_like(b2)
+            prompts = self.prompts[..., place : place + 1]
+            part = Generated(prompts, (w1[own, place : place + 1], b1[own]), (w2[:, own], bias), shapes.activation)
+            found.append(Amplified(self.amplitudes, part) if isinstance(whole, Amplified) else part)
+        return found
 
     def numbers(self) -> Tensor:
         """Return the numbers of every edge function, ``(out, edges, n_b)``."""
@@ -172,7 +215,13 @@ class EdgeLayer(nn.Module):
 
     def _evaluate(self, x: Tensor, shape: FullyConnected | Convolution) -> Tensor:
         mode = "materialized" if self.edges.family.learned else self.mode  # other forms take no gradient of a family
-        y, self.mode_used = evaluate(x, self.edges.source(), self.basis, shape, mode)
+        source, y, used = self.edges.source(), None, set()
+        apart = mode == "auto" and plain_bytes(x, source, self.basis, shape) > PLAIN_BYTES
+        for each in self.edges.curves() if apart else [source]:
+            part, form = evaluate(x, each, self.basis, shape, mode)
+            y = part if y is None else y + part
+            used.add(form)
+        self.mode_used = "+".join(sorted(used))
         return y
 
 
@@ -182,11 +231,18 @@ class GeneratedLayer(EdgeLayer):
     edges: MetaEdges
 
     def _generate(
-        self, outputs: int, edges: int, basis: Basis, given: MetaLearner | None, register: bool, **settings: object
+        self,
+        outputs: int,
+        edges: int,
+        basis: Basis,
+        given: MetaLearner | None,
+        register: bool,
+        amplitude: bool = False,
+        **settings: object,
     ) -> None:
         """Make the edges, around the meta-learner that is given or a new one (see `meta_learners_for`)."""
         (meta_learner,) = meta_learners_for(basis, 1, given, **settings)
-        self.edges = MetaEdges(outputs, edges, basis, meta_learner, register)
+        self.edges = MetaEdges(outputs, edges, basis, meta_learner, register, amplitude)
 
     @property
     def prompts(self) -> nn.Parameter:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from . import checks
 from .bases import Basis, make_basis
+from .engine import Amplified
 from .engine.shape import FullyConnected
 from .layer import DenseEdges, EdgeLayer, GeneratedLayer
 from .meta_learner import MetaLearner
@@ -87,6 +88,8 @@ class MetaKANLinear(GeneratedLayer, _Linear):
         grid_size, spline_order, basis, grid_range: see `metakan.make_basis`.
         prompt_dim, hidden_dim, meta_activation, init: see `metakan.MetaLearner`; 1, 32, "relu" and "scaled" unless
             a ``meta_learner`` is given, with which they must then agree.
+        separate, shapes: see `metakan.MetaKAN`; False and "random" by default.
+        amplitude: give every edge a factor of its own beside its shape.
         mode: "tiled", "materialized" or "auto"; see `metakan.MetaKAN`.
         register: False if the meta-learner is registered elsewhere, so that a state dict names it once.
 
@@ -108,6 +111,9 @@ class MetaKANLinear(GeneratedLayer, _Linear):
         meta_activation: str | None = None,
         grid_range: tuple[float, float] = (-1, 1),
         init: str | None = None,
+        separate: bool | None = None,
+        shapes: str | None = None,
+        amplitude: bool = False,
         mode: str = "auto",
         register: bool = True,
     ):
@@ -119,16 +125,23 @@ class MetaKANLinear(GeneratedLayer, _Linear):
             family,
             meta_learner,
             register,
+            amplitude,
             prompt_dim=prompt_dim,
             hidden_dim=hidden_dim,
             meta_activation=meta_activation,
             init=init,
+            separate=separate,
+            shapes=shapes,
         )
 
     def functions_of(self, prompts: Tensor, t: Tensor) -> Tensor:
-        """Return the functions that ``prompts (k, prompt_dim)`` stand for in this layer, at ``t (n,)``: ``(k, n)``."""
+        """Return the functions that ``prompts (k, prompt_dim)`` stand for in this layer, at ``t (n,)``: ``(k, n)``.
+
+        Where edges have amplitudes, these are the functions of amplitude 1.
+        """
         checks.points("functions_of", t)
-        source = replace(self.edges.source(), prompts=prompts)
+        source = self.edges.source()
+        source = replace(source.shapes if isinstance(source, Amplified) else source, prompts=prompts)
         return self._functions(source.numbers(), t)
 
     def _dense(self) -> KANLinear:

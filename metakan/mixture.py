@@ -50,7 +50,7 @@ class MixedLearner(nn.Module):
         self.prompt_dim, self.numbers, self.activation = first.prompt_dim, first.numbers, first.activation
         self.hidden_dim = sum(learner.hidden_dim for learner in learners)
         self.init, self.basis = first.init, first.basis
-        self.logits = nn.Parameter(first.hidden.weight.new_zeros(len(learners)))
+        self.logits = nn.Parameter(first.output.weight.new_zeros(len(learners)))
         self.register_buffer("temperature", self.logits.new_tensor(1.0))
         self.anneal(temperature)
 
@@ -104,5 +104,5 @@ def _checked(learners: Sequence[MetaLearner]) -> MetaLearner:
             found, expected = (getattr(each, name) for each in (learner, learners[0]))
             if found != expected:
                 raise ValueError(f"learners[{position}]: found {name}={found!r}, expected {expected!r}")
-        check_placed(f"learners[{position}]", learner.hidden.weight, learners[0].hidden.weight)
+        check_placed(f"learners[{position}]", learner.output.weight, learners[0].output.weight)
     return learners[0]

@@ -73,7 +73,8 @@ class MetaKAN(SharedLearners, _Network):
 
     An edge function is ``phi_oi(t) = w_oi . b(t)`` with ``w_oi = s * M_c(z_oi / s)``: z the edge's prompt, M_c the
     meta-learner of the layer's cluster and s the constant fan-in**-0.5 (1 with ``init="released"``). See "Improving
-    Memory Efficiency for Training KANs via Meta Learning" (Zhao et al., 2025).
+    Memory Efficiency for Training KANs via Meta Learning" (Zhao et al., 2025). ``amplitude``, ``separate``, ``shapes``
+    and ``hidden_dim=0`` are not the paper's.
 
     Shape: ``(..., width[0])`` to ``(..., width[-1])``.
 
@@ -85,6 +86,10 @@ class MetaKAN(SharedLearners, _Network):
         num_clusters: number of meta-learners; 1 shares one, ``len(width) - 1`` gives each layer its own.
         clustering, grouping_seed: see `metakan.assign_layers`; with "learned", each layer mixes the meta-learners by
             weights of its own (`metakan.MixedLearner`).
+        amplitude: give every edge a factor of its own beside its shape, ``w_oi = a_oi M_c(z_oi)``.
+        separate: let each hidden unit read one number of the prompt, so that a meta-learner is a sum of curves.
+        shapes: what the meta-learners start from: "random", or distinct functions, "polynomials", "sines" or "bumps"
+            (`metakan.shapes`).
         mode: "tiled" generates basis and numbers tile by tile and recomputes them in backward, keeping nothing larger
             than the layer's inputs; "materialized" is the plain definition in differentiable operations; "auto"
             chooses by the bytes that the plain form would keep, and takes the fused kernels of `metakan.engine.fused`
@@ -113,6 +118,9 @@ class MetaKAN(SharedLearners, _Network):
         grid_range: tuple[float, float] = (-1, 1),
         mode: str = "auto",
         init: str | None = None,
+        amplitude: bool = False,
+        separate: bool | None = None,
+        shapes: str | None = None,
         meta_learners: MetaLearner | Sequence[MetaLearner] | None = None,
     ):
         super().__init__()
@@ -131,10 +139,14 @@ class MetaKAN(SharedLearners, _Network):
             hidden_dim=hidden_dim,
             meta_activation=meta_activation,
             init=init,
+            separate=separate,
+            shapes=shapes,
         )
         self.meta_learners = nn.ModuleList(learners)
         self.layers = nn.ModuleList(
-            MetaKANLinear(a, b, meta_learner=learners[cluster], basis=family, mode=mode, register=False)
+            MetaKANLinear(
+                a, b, meta_learner=learners[cluster], basis=family, amplitude=amplitude, mode=mode, register=False
+            )
             for a, b, cluster in zip(ins, outs, clusters, strict=True)
         )
         self._share(clusters, learned=isinstance(clustering, str) and clustering == "learned")

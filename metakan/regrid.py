@@ -89,10 +89,12 @@ def regrid(
         init=learner.init,
         gains=target.gains,
         basis=target.describe(),
+        separate=learner.separate,
     ).to(learner.output.weight)
-    made.hidden.load_state_dict(learner.hidden.state_dict())
+    if learner.hidden_dim:
+        made.hidden.load_state_dict(learner.hidden.state_dict())
     matrix = spline_interpolation(source, target).to(learner.output.weight)
-    for new, old in ((made.output.weight, learner.output.weight), (made.output.bias, learner.output.bias)):
+    for new, old in zip(made.output.parameters(), learner.output.parameters(), strict=True):
         new.copy_(torch.cat([matrix @ old[:-1], old[-1:]]))
     error = interpolation_error(source, target)
     made.provenance = {**learner.provenance, "regrid": {"from": basis, "exact": error < EXACT, "error": error}}

@@ -15,6 +15,8 @@ PASSED_ON = (
     "grid_size", "spline_order", "basis", "prompt_dim", "hidden_dim", "grouping_seed", "meta_activation", "init",
     "mode",
 )  # fmt: skip
+OURS = ("amplitude", "separate", "shapes")
+"""Settings that are not the paper's, left out where they have their defaults."""
 FROM_DATA = ("activations", "coefficients")
 """Clusterings that a built network is given: by `prepare`, and by `adapt`. It is built with contiguous groups."""
 
@@ -28,6 +30,7 @@ def build(problem, settings) -> nn.Module:
         num_clusters=_count(width, settings),
         clustering=_built_as(settings),
         **{name: settings[name] for name in PASSED_ON},
+        **{name: settings[name] for name in OURS if name in settings},
     )
     network.asked, network.annealing_steps = settings["clustering"], settings["annealing_steps"]
     return nn.Sequential(nn.Flatten(), network)
@@ -176,8 +179,10 @@ def describe(model: nn.Module) -> dict:
 
 
 def memory_terms(problem, settings, batch_size: int) -> dict | None:
-    """Return the terms of the memory model, float32 (metakan/MEMORY.md); None for a basis or clustering without one."""
+    """Return the terms of the memory model, float32 (metakan/MEMORY.md); None for forms without one."""
     if settings["basis"] != "bspline" or settings["clustering"] == "learned":
+        return None
+    if settings.get("amplitude") or settings.get("separate"):
         return None
     width, splines = problem.width(settings), settings["grid_size"] + settings["spline_order"]
     prompt, hidden, activation = (settings[name] for name in ("prompt_dim", "hidden_dim", "meta_activation"))
@@ -189,7 +194,7 @@ def memory_terms(problem, settings, batch_size: int) -> dict | None:
             batch_size,
             splines,
             prompt,
-            hidden,
+            hidden or prompt,
             activation,
             first=position == 0,
             spline_order=settings["spline_order"],
@@ -197,7 +202,7 @@ def memory_terms(problem, settings, batch_size: int) -> dict | None:
         for position, (inputs, outputs) in enumerate(pairs)
     ]
     per_layer = "per_layer" in (settings["num_clusters"], settings["clustering"])
-    learner = [prompt * hidden, hidden, hidden * (splines + 1), splines + 1]
+    learner = [prompt * hidden, hidden, hidden * (splines + 1), splines + 1] if hidden else [prompt * (splines + 1)]
     return {
         "tensors": [layer.parameter for layer in layers]
         + learner * (len(pairs) if per_layer else settings["num_clusters"]),

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .run import evaluate
-from .sources import Dense, Generated
+from .sources import Amplified, Dense, Generated
 
-__all__ = ["Dense", "Generated", "evaluate"]
+__all__ = ["Amplified", "Dense", "Generated", "evaluate"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..bases import Basis
 from .generators import bytes_each
 from .shape import Convolution, FullyConnected
-from .sources import Dense, Generated
+from .sources import Amplified, Dense, Generated
 
 MIB = 2**20
 # Below this, what the plain form keeps for backward is not worth the time of recomputing it.
@@ -24,7 +24,8 @@ def plain_bytes(x: Tensor, source: Dense | Generated, basis: Basis, shape: Fully
     """Return about how many bytes the plain form holds at once: numbers, hidden activations and features."""
     outputs, edges = source.parameter.shape[:2]
     size = x.element_size()
-    hidden = 2 * source.hidden[0].shape[0] if isinstance(source, Generated) else -basis.numbers
+    generated = source.shapes if isinstance(source, Amplified) else source
+    hidden = 2 * generated.hidden[0].shape[0] if isinstance(generated, Generated) else -basis.numbers
     numbers = outputs * edges * (basis.numbers + hidden) * size
     if basis.linear:
         return numbers + x.numel() * basis.numbers * size

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import native
 from .curve import Curve
-from .sources import Dense, Generated
+from .sources import Amplified, Dense, Generated
 
 
 class DenseTiles:
@@ -142,19 +142,49 @@ class KernelCurveTiles(CurveTiles):
         return 2 * count * source.prompts.element_size()
 
 
-def make_generator(source: Dense | Generated) -> DenseTiles | NetworkTiles:
+class AmplifiedTiles:
+    """Generated numbers times a factor an edge; the shapes are generated again in backward."""
+
+    def __init__(self, source: Amplified):
+        self.amplitudes = source.amplitudes
+        self.shapes = _kind(source.shapes)(source.shapes)
+        self.gradient: Tensor | None = None
+
+    def numbers(self, start: int, stop: int) -> Tensor:
+        return self.shapes.numbers(start, stop).mul_(self.amplitudes[:, start:stop])
+
+    def pull(self, start: int, stop: int, gradient: Tensor) -> None:
+        if self.gradient is None:
+            self.gradient = torch.empty_like(self.amplitudes, memory_format=torch.contiguous_format)
+        shapes = self.shapes.numbers(start, stop)
+        self.gradient[:, start:stop] = shapes.mul_(gradient).sum(-1, keepdim=True)
+        del shapes
+        self.shapes.pull(start, stop, gradient * self.amplitudes[:, start:stop])
+
+    def gradients(self) -> tuple[Tensor, ...]:
+        own = self.gradient if self.gradient is not None else torch.zeros_like(self.amplitudes)
+        return (own, *self.shapes.gradients())
+
+    @staticmethod
+    def bytes_each(source: Amplified, count: int) -> int:
+        return bytes_each(source.shapes, count) + 2 * count * source.amplitudes.element_size()
+
+
+def make_generator(source: Dense | Generated | Amplified) -> DenseTiles | NetworkTiles | AmplifiedTiles:
     """Return the quickest generator for a source on its device."""
     return _kind(source)(source)
 
 
-def bytes_each(source: Dense | Generated, count: int) -> int:
+def bytes_each(source: Dense | Generated | Amplified, count: int) -> int:
     """Return the bytes of temporaries that backward needs for each edge and output, features excepted."""
     return _kind(source).bytes_each(source, count)
 
 
-def _kind(source: Dense | Generated) -> type:
+def _kind(source: Dense | Generated | Amplified) -> type:
     if isinstance(source, Dense):
         return DenseTiles
+    if isinstance(source, Amplified):
+        return AmplifiedTiles
     prompts = source.prompts
     # The lookup's kernels are quick on CPUs; elsewhere two small matrix products are.
     if source.activation == "relu" and prompts.shape[2] == 1 and native.looked_up(prompts):

@@ -187,6 +187,9 @@ def _factorised(layer: Layer) -> tuple[int, list[int]]:
     forward = functions * size + block * (located + functions * met + 1)
     slopes = 0 if layer.first else functions * (met - 1) + 2
     pulling = block * (located + max(scratch + (1 if layer.first else 2), slopes + (scratch if size > block else 0)))
+    last = size - (size - 1) // block * block
+    if last < block:  # its scratch is made while that of the block before is still there
+        pulling = max(pulling, block * scratch + last * (located + functions * met + (1 if layer.first else 2)))
     standing = layer.argument + kept + layer.parameter
     moments = [
         layer.argument + max(forward, functions * size + again),

@@ -57,3 +57,26 @@ class Generated:
     def numbers(self) -> Tensor:
         """Return the numbers ``(out, edges, n_b)``; differentiable."""
         return generate(self.prompts, self.hidden, self.output, self.activation)
+
+
+@dataclass(frozen=True)
+class Amplified:
+    """Generated numbers times a factor an edge: ``a_oi M(z_oi)`` with ``amplitudes (out, edges, 1)``."""
+
+    amplitudes: Tensor
+    shapes: Generated
+
+    @property
+    def parameter(self) -> Tensor:
+        return self.shapes.prompts
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.amplitudes, *self.shapes.tensors())
+
+    def rebuild(self, amplitudes: Tensor, *tensors: Tensor) -> Amplified:
+        """Return the same source over other tensors, in the order of `tensors`."""
+        return Amplified(amplitudes, self.shapes.rebuild(*tensors))
+
+    def numbers(self) -> Tensor:
+        """Return the numbers ``(out, edges, n_b)``; differentiable."""
+        return self.amplitudes * self.shapes.numbers()

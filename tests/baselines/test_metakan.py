@@ -41,6 +41,30 @@ def test_prompts_and_meta_learners_are_counted_apart(name, clusters, expected):
     assert [prompts.shape for prompts in module.prompts(model)] == [(32, 784, 1), (10, 32, 1)]
 
 
+def test_a_palette_is_two_weights_an_edge_and_two_functions_a_layer():
+    module, model = made("metakan-palette", IMAGES, hidden_width=32, depth=1)
+    counts = measure.count_parameters(model, build.parameter_groups(module, model, {}))
+    assert counts["groups"] == {"prompts": 2 * 25_408, "meta_learners": 2 * 2 * 9}
+    _, dense = made("tiled_kan", IMAGES, hidden_width=32, depth=1)
+    assert 3 * counts["trainable"] <= sum(parameter.numel() for parameter in dense.parameters())
+
+
+def test_the_edges_of_a_palette_are_mixtures_of_its_functions():
+    module, model = made("metakan-palette", SMALL, hidden_width=4, depth=1)
+    points = torch.linspace(-1, 1, 50)
+    values = module.edge_functions(model, 0)(points).flatten(0, 1)
+    functions = module.along_prompts(model, 0, torch.eye(2), points)
+    prompts = module.prompts(model)[0].flatten(0, 1)
+    torch.testing.assert_close(values, prompts @ functions)
+
+
+def test_settings_that_are_not_the_papers_rename_no_run_that_leaves_them_alone():
+    method = discovery.discover()["metakan"].methods["metakan-relu"]
+    ours = {"amplitude", "separate", "shapes"}
+    assert not ours & discovery.resolve(method, "pde", {}).keys()
+    assert ours & discovery.resolve(method, "pde", {"amplitude": True}).keys() == {"amplitude"}
+
+
 @pytest.mark.parametrize(
     ("ours", "clusters", "released"),
     [

@@ -59,7 +59,7 @@ def test_the_prediction_is_within_five_percent_of_the_simulation(name, inputs, b
     assert abs(found["error"]) < 0.05
 
 
-@pytest.mark.parametrize("name", ["metakan-relu", "metakan-linear"])
+@pytest.mark.parametrize("name", ["metakan-relu", "metakan-linear", "metakan-palette"])
 @pytest.mark.parametrize(("inputs", "batch", "sizes", "grid"), SIZES)
 def test_so_is_that_of_every_form_of_the_engine(name, inputs, batch, sizes, grid):
     assert abs(simulate(name, inputs, batch, **sizes, grid_size=grid)["error"]) < 0.05
