@@ -10,7 +10,7 @@ CACHED := $(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" || echo 
 SNAKEMAKE := $(CACHED) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce smoke paper gpu tuning render retry test test-gpu lint format bench check-baseline new-baseline status report clean
+.PHONY: help install reproduce smoke paper gpu tuning exploration render retry test test-gpu lint format bench check-baseline new-baseline status report clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ tuning: install ## Choose learning rates, what E12 leaves open, and references, 
 	  $(SNAKEMAKE) --configfile workflow/config/tuning.yaml --until collect && \
 	  $(BIN)/python -m kanbench choose --output workflow/config/tuning.csv || exit 1; \
 	done
+
+exploration: install ## Compare forms of a generated KAN, on validation and on seeds of its own (results/exploration/report.html)
+	$(SNAKEMAKE) --configfile workflow/config/exploration.yaml
 
 render: install ## Render the published record set again; needs no GPU
 	$(SNAKEMAKE) --config records=results/reference
@@ -88,4 +91,4 @@ new-baseline: install ## Create baselines/NAME from the template
 	$(BIN)/python -m kanbench new-baseline $(NAME)
 
 clean: ## Remove generated results, but not the published ones
-	rm -rf results/laptop results/smoke results/paper results/tuning .snakemake
+	rm -rf results/laptop results/smoke results/paper results/tuning results/exploration .snakemake
