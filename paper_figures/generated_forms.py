@@ -2,9 +2,9 @@
 
 What each form of a generated KAN costs in accuracy: its validation error over that of the strongest dense KAN on the
 same task and seed, against its trainable parameters over those of the dense KAN of this suite. Points are medians over
-tasks and seeds with their 95 % interval (range below six); of several learning rates the one that validation prefers counts,
-for every method alike. The vertical line is a third of the parameters, the horizontal one the strongest dense KAN.
-Training, choice and picture are of the study `exploration`, whose seeds no other study uses.
+tasks and seeds with their 95 % interval (range below six); of several learning rates the one that validation prefers
+counts, for every method alike. The vertical line marks one parameter in three, the horizontal one the strongest dense
+KAN. Training, choice and picture are of the study `exploration`, whose seeds no other study uses.
 """
 
 from __future__ import annotations
