@@ -94,14 +94,14 @@ def form(layer: Layer, mode: str) -> str:
 
 def _walk(layer: Layer) -> tuple[int, list[int]]:
     """Beside input and output there are the sigmoid of the input and the kernel's memory, on as many threads as now."""
-    threads, group, chunk = walk.cut(layer.outputs, layer.inputs, layer.batch, 1, FLOAT)
+    threads, stretch, group, chunk = walk.cut(layer.outputs, layer.inputs, layer.batch, 1, FLOAT)
     units, order = layer.hidden_dim, layer.spline_order
     columns, rows = kernel.columns(units, torch.float32), layer.numbers + 2 * (order + 1)
 
     def memory(backward: bool) -> int:
         outputs = layer.outputs
         lanes = (layer.batch, layer.batch, 0)
-        cuts = (outputs if backward else min(group, outputs), chunk, order)
+        cuts = (stretch, outputs if backward else min(group, outputs), chunk, order)
         sizes = (threads, layer.inputs, 1, 1, *lanes, outputs, units, columns, rows, *cuts)
         return kernel.memory_bytes(torch.float32, sizes, backward) // FLOAT
 

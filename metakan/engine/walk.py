@@ -172,11 +172,14 @@ def _features(x: Tensor, basis: Basis) -> tuple[Features, Lanes]:
     return Features(local.order, knots, pieces, slopes, torch.sigmoid(x)), _lanes(x)
 
 
-def cut(outputs: int, edges: int, lanes: int, taps: int, size: int) -> tuple[int, int, int]:
-    """Return the threads, the outputs of a group and the edges of a chunk, given the edges of an output."""
+def cut(outputs: int, edges: int, lanes: int, taps: int, size: int) -> tuple[int, int, int, int]:
+    """Return the threads, the lanes of a stretch, the outputs of a group and the edges of a chunk, given the edges of an
+    output.
+    """
     threads = max(1, min(torch.get_num_threads(), outputs * edges * lanes // WORK_A_THREAD))
-    blocks = max(1, -(-lanes // (walk.LANE_BYTES // size)))
-    group = max(LEAST_GROUP, -(-outputs // -(-threads // blocks)))
+    stretch = walk.LANE_BYTES // size
+    stretches = max(1, -(-lanes // stretch))
+    group = max(LEAST_GROUP, -(-outputs // -(-threads // stretches)))
     allowed = min(max(outputs * edges * size // 4, LEAST_CHUNK_BYTES), MOST_CHUNK_BYTES)
-    chunk = allowed // (outputs * (2 * size + 2) * taps) or 1
-    return threads, min(group, MOST_GROUP), min(chunk * taps, edges) or 1
+    chunk = allowed // (outputs * 3 * size * taps) // walk.EDGES_TOGETHER * walk.EDGES_TOGETHER or walk.EDGES_TOGETHER
+    return threads, stretch, min(group, MOST_GROUP), min(chunk * taps, edges) or 1

@@ -17,10 +17,12 @@
 #endif
 
 /* One copy of a kernel for each instruction set; the loader takes the best that the processor has. */
+#ifndef VECTORISED /* may be given, empty, for a build with -march=native */
 #if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 #define VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define VECTORISED
+#endif
 #endif
 #if defined(__GNUC__)
 #define INLINED static inline __attribute__((always_inline))
@@ -102,15 +104,22 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #define PAIRS_4(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 1, 4, 5), SHUFFLE(t, a_, b_, 2, 3, 6, 7))
 #define SINGLES_4(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 4, 2, 6), SHUFFLE(t, a_, b_, 1, 5, 3, 7))
 #define SWAPS_4(t, r) PAIRS_4(t, r, 0, 2) PAIRS_4(t, r, 1, 3) SINGLES_4(t, r, 0, 1) SINGLES_4(t, r, 2, 3)
-/* Add up each of the vectors r, into the element of r[0] with its number. */
-#define FOLDS_8(t, r)                                                                                     \
-    HALVES_8(t, r, 0, 4) HALVES_8(t, r, 1, 5) HALVES_8(t, r, 2, 6) HALVES_8(t, r, 3, 7)                   \
-    r[0] += r[4], r[1] += r[5], r[2] += r[6], r[3] += r[7];                                               \
-    PAIRS_8(t, r, 0, 2) PAIRS_8(t, r, 1, 3) r[0] += r[2], r[1] += r[3];                                   \
-    SINGLES_8(t, r, 0, 1) r[0] += r[1];
-#define FOLDS_4(t, r) \
-    PAIRS_4(t, r, 0, 2) PAIRS_4(t, r, 1, 3) r[0] += r[2], r[1] += r[3]; \
-    SINGLES_4(t, r, 0, 1) r[0] += r[1];
+/* Add up each of the four vectors r, into the element of `sums` with its number. */
+#define FOLD_FOUR_8(t, r, sums)                                                          \
+    {                                                                                    \
+        __typeof__(sums) halves_[2];                                                     \
+        SINGLES_8(t, r, 0, 1) SINGLES_8(t, r, 2, 3) r[0] += r[1], r[2] += r[3];           \
+        PAIRS_8(t, r, 0, 2) r[0] += r[2];                                                \
+        memcpy(halves_, &(r)[0], sizeof halves_);                                        \
+        sums = halves_[0] + halves_[1];                                                  \
+    }
+#define FOLD_FOUR_4(t, r, sums)                                             \
+    PAIRS_4(t, r, 0, 2) PAIRS_4(t, r, 1, 3) r[0] += r[2], r[1] += r[3];      \
+    SINGLES_4(t, r, 0, 1) r[0] += r[1];                                     \
+    memcpy(&(sums), &(r)[0], sizeof(sums));
+#define MOST_TOGETHER 4  /* edges that the walk adds to an output at a time */
+#define WALK_TILE 16     /* inputs whose prompts are read together, a line of the cache in each output */
+#define WALK_FLUSHED 128 /* samples whose part of the gradient of the weights is added up before that in double */
 #else
 #define WALKS 0
 #endif
@@ -118,23 +127,25 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #define REAL float
 #define INTEGER int32_t
 #define SWAPS SWAPS_8
-#define FOLDS FOLDS_8
+#define FOLD_FOUR FOLD_FOUR_8
 #define NAME(name) name##_float
 #include "curve.h"
 #include "splines.h"
 #include "pieces.h"
 #if WALKS
 #include "walk.h"
+#undef FOR_RUNS
+#undef FOR_FEATURES
 #endif
 #undef REAL
 #undef INTEGER
 #undef SWAPS
-#undef FOLDS
+#undef FOLD_FOUR
 #undef NAME
 #define REAL double
 #define INTEGER int64_t
 #define SWAPS SWAPS_4
-#define FOLDS FOLDS_4
+#define FOLD_FOUR FOLD_FOUR_4
 #define NAME(name) name##_double
 #include "curve.h"
 #include "splines.h"

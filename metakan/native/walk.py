@@ -14,9 +14,11 @@ AVAILABLE = bool(getattr(kernels, "WALKS", 0))
 
 MOST_OUTPUTS = 2**16 - 1
 WIDE_BYTES = 32
-LANE_BYTES = 256
-ADDRESSES = 28
+LANE_BYTES = 128
 """Bytes of the samples that are treated together."""
+ADDRESSES = 30
+EDGES_TOGETHER = 16
+"""Inputs whose prompts are read together."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,18 @@ class Taps:
 
 @dataclass(frozen=True)
 class Lanes:
-    """A tensor read as ``(rows, lanes)``: sources or outputs by samples, with its distances in memory."""
+    """A tensor read as ``(rows, lanes)``: sources or outputs by samples, with its distances in memory.
+
+    ``runs (n, 3)`` (`int64`), where not every lane is in the tensor: the first lane of some, how many there are, and the
+    place of the first one in a row.
+    """
 
     tensor: Tensor
     rows: int
     lanes: int
     row_stride: int
     lane_stride: int
+    runs: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ class Features:
 
 @dataclass(frozen=True)
 class Walk:
-    """One layer, or a range of its sources. ``group`` outputs share a block; ``chunk`` edges of an output are ordered
-    at a time.
+    """One layer, or a range of its sources. A table covers a ``stretch`` of lanes; ``group`` outputs share a block of
+    forward; ``chunk`` edges of an output are ordered at a time.
     """
 
     x: Lanes
@@ -78,6 +85,7 @@ class Walk:
     prompts: Tensor
     units: Units
     threads: int
+    stretch: int
     group: int
     chunk: int
 
@@ -110,15 +118,15 @@ class Walk:
         places = found or x
         sizes = (
             self.threads, x.rows, taps.phases, taps.edges.numel(), y.lanes, x.lanes, taps.halo, outputs,
-            units.kinks.numel(), columns, rows, outputs if backward else min(self.group, outputs), self.chunk,
-            own.order,
+            units.kinks.numel(), columns, rows, self.stretch, outputs if backward else min(self.group, outputs),
+            self.chunk, own.order,
         )  # fmt: skip
         tensors = (
             taps.starts, taps.edges, taps.shifts, taps.mask, x.tensor, own.sigmoid, x.row_stride, x.lane_stride,
             own.pieces, own.slopes, own.given, 0 if own.given is None else own.given.stride(0), self.prompts,
             self.prompts.stride(0), units.kinks, units.factors, units.weights, y.tensor, y.row_stride, y.lane_stride,
-            found.tensor if found and features is None else None, features, places.row_stride, places.lane_stride,
-            prompts, 0 if prompts is None else prompts.stride(0), sums,
+            y.runs, 0 if y.runs is None else len(y.runs), found.tensor if found and features is None else None, features,
+            places.row_stride, places.lane_stride, prompts, 0 if prompts is None else prompts.stride(0), sums,
         )  # fmt: skip
         if not x.rows or not y.lanes or not outputs:
             if prompts is not None:
@@ -139,7 +147,8 @@ def memory_bytes(dtype: torch.dtype, sizes: tuple[int, ...], backward: bool) -> 
     """Return what a call takes beside its arguments: ordered prompts of a chunk, and the tables of each thread.
 
     ``sizes`` are those that `Walk` passes to the kernel first: threads, sources, phases, taps, lanes of the output and
-    of the input, halo, outputs, units, columns, rows, outputs of a group, edges of a chunk, and order of the splines.
+    of the input, halo, outputs, units, columns, rows, lanes of a stretch, outputs of a group, edges of a chunk, and order
+    of the splines.
     """
     return getattr(kernels, f"walk_memory_{TYPES[dtype]}")(0.0, 0.0, *sizes, *[0] * ADDRESSES, int(backward))
 
@@ -147,4 +156,4 @@ def memory_bytes(dtype: torch.dtype, sizes: tuple[int, ...], backward: bool) -> 
 def columns(units: int, dtype: torch.dtype) -> int:
     """Return how many columns the weights of that many units have."""
     wide = WIDE_BYTES // dtype.itemsize
-    return -(-(units + 1) // wide) * wide
+    return -(-(units + 2) // wide) * wide
