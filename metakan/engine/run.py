@@ -40,7 +40,7 @@ def evaluate(
         return materialized(x, source.numbers(), basis, shape), mode
     if mode == "auto" and available(x, source, basis, shape):
         return _eager(Fused, x, source, basis, shape), "fused"
-    if mode == "auto" and quick(source) and walkable(x, source, basis, shape):
+    if mode == "auto" and quick(source, shape) and walkable(x, source, basis, shape):
         return _eager(Walk, x, source, basis, shape), "walk"
     return _eager(Tiled if basis.linear else Edgewise, x, source, basis, shape), "tiled"
 

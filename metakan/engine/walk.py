@@ -21,9 +21,10 @@ from torch import Tensor
 from .. import native
 from ..bases import Basis, BSpline
 from ..native import walk
-from ..native.walk import Features, Lanes, Taps, Units
+from ..native.walk import Features, Lanes, Units
 from . import budget
 from .forms import Form, Setting
+from .lattice import Lattice, Samples, lay_out, points, rows
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
 from .units import OrderedUnits
@@ -34,6 +35,10 @@ LEAST_GROUP = 128
 LEAST_CHUNK_BYTES, MOST_CHUNK_BYTES = 128 * 1024, budget.MIB
 LEAST_OUTPUTS = 48
 """Below so many outputs, the tables of all segments cost more than the numbers of the few edges."""
+MOST_SHARED = 4
+"""Taps that count as so many outputs more in this."""
+STRETCH_NUMBERS, MOST_STRETCH = 2**15, 512
+"""Numbers of the outputs that a stretch of a convolution's lanes should have, and the most lanes of one."""
 WORK_A_THREAD = 2**16
 """Another thread is not worth waking for fewer edges times samples."""
 
@@ -45,7 +50,7 @@ def walkable(x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyCon
         and source.activation == "relu"
         and source.prompts.shape[2] == 1
         and basis.linear
-        and isinstance(shape, FullyConnected)
+        and (isinstance(shape, FullyConnected) or shape.prompt_layout == "per_edge")
         and source.prompts.shape[0] <= walk.MOST_OUTPUTS
         and native.active()
         and walk.AVAILABLE
@@ -55,9 +60,9 @@ def walkable(x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyCon
     )
 
 
-def quick(source: Dense | Generated) -> bool:
-    """Tell whether the walk is worth its tables."""
-    return source.parameter.shape[0] >= LEAST_OUTPUTS
+def quick(source: Dense | Generated, shape: FullyConnected | Convolution) -> bool:
+    """Tell whether the walk is worth its tables, which the taps of a convolution share."""
+    return source.parameter.shape[0] * min(shape.taps, MOST_SHARED) >= LEAST_OUTPUTS
 
 
 class Walk(Form):
@@ -65,46 +70,53 @@ class Walk(Form):
 
     def forward(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor]:
         setting = self.setting.over(*tensors)
+        layout = lay_out(setting.shape, x)
         y = setting.shape.new_output(x, len(tensors[0]))
-        units, table = _units(setting)
+        _, table = _units(setting)
         for start, stop in _tiles(x, y, setting):
-            part = _part(x[:, start:stop], setting, units, table, tensors[0][:, start:stop])
-            part.forward(_lanes(y))
+            edges = slice(start * layout.taps, stop * layout.taps)
+            _part(points(layout, x[:, start:stop]), layout, setting, table, tensors[0][:, edges]).forward(
+                layout.outputs(y)
+            )
         return (y.to(setting.product_dtype),)
 
     def backward(self, x, tensors, kept, gradient, needed):
         setting = self.setting.over(*tensors)
+        layout = lay_out(setting.shape, x)
         gradient = native.ready(gradient.to(x.dtype))
         units, table = _units(setting)
-        prompts = tensors[0]
         found = torch.zeros_like(x, memory_format=torch.contiguous_format) if needed[0] else None
-        prompts_gradient = torch.empty_like(prompts, memory_format=torch.contiguous_format)
+        prompts_gradient = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
         sums = torch.zeros(2 * len(units.order) + table.weights.numel(), dtype=torch.float64, device=x.device)
         for start, stop in _tiles(x, gradient, setting):
-            points = x[:, start:stop]
-            part = _part(points, setting, units, table, prompts[:, start:stop])
-            own = prompts_gradient[:, start:stop, 0]
-            if part.features.given is None:
-                to = _lanes(found[:, start:stop]) if found is not None else None
-                part.backward(_lanes(gradient), own, to, sums)
-                continue
-            pulled = torch.zeros_like(part.features.given) if found is not None else None
-            part.backward(_lanes(gradient), own, part.x if found is not None else None, sums, pulled)
-            if found is not None:
-                found[:, start:stop] = (pulled * setting.basis.slopes(points)).sum(0)
+            edges = slice(start * layout.taps, stop * layout.taps)
+            own = points(layout, x[:, start:stop])
+            part = _part(own, layout, setting, table, tensors[0][:, edges])
+            to = None if found is None else found[:, start:stop]
+            _pull(part, own, layout, setting, gradient, prompts_gradient[:, edges, 0], to, sums)
         return (found, prompts_gradient, *_gradients(setting, units, table, sums))
 
 
-def _lanes(tensor: Tensor) -> Lanes:
-    """Return a tensor ``(samples, rows)`` as rows and lanes."""
-    return Lanes(tensor, tensor.shape[1], tensor.shape[0], tensor.stride(1), tensor.stride(0))
+def _pull(part, own, layout, setting, gradient, prompts_gradient, found, sums) -> None:
+    """Write the gradient of some prompts, add to the sums, and write that of their inputs to ``found``, if wanted."""
+    y = layout.outputs(gradient)
+    if found is None:
+        part.backward(y, prompts_gradient, None, sums)
+    elif part.features.given is None:
+        to = layout.gradient(found)
+        part.backward(y, prompts_gradient, rows(to), sums)
+        layout.collect(to, found)
+    else:
+        pulled = torch.zeros_like(part.features.given)
+        part.backward(y, prompts_gradient, part.x, sums, pulled)
+        layout.collect((pulled * setting.basis.slopes(own)).sum(0), found)
 
 
 def _tiles(x: Tensor, y: Tensor, setting: Setting) -> list[tuple[int, int]]:
     """Return ranges of inputs: all at once, or as many as features fit the budget where these are made in advance."""
     if isinstance(setting.basis, BSpline):
         return [(0, x.shape[1])]
-    each = 4 * setting.basis.numbers * x.shape[0] * x.element_size()
+    each = 4 * setting.basis.numbers * x.numel() // max(x.shape[1], 1) * x.element_size()
     return budget.tiles(x.shape[1], each, budget.budget(x, y, setting.source.parameter))
 
 
@@ -147,39 +159,40 @@ def _gradients(setting: Setting, units: OrderedUnits, table: Units, sums: Tensor
     return w1_gradient.unsqueeze(1), b1_gradient, w2_gradient, b2_gradient
 
 
-def _part(x: Tensor, setting: Setting, units: OrderedUnits, table: Units, prompts: Tensor) -> walk.Walk:
-    """Return the call of the kernel for some of the inputs."""
-    x = native.ready(x)
-    if not (x.is_contiguous() or x.t().is_contiguous()):
-        x = x.contiguous()
-    features, points = _features(x, setting.basis)
+def _part(x: Tensor, layout: Samples | Lattice, setting: Setting, table: Units, prompts: Tensor) -> walk.Walk:
+    """Return the call of the kernel for some of the inputs, given their points ``(lanes, sources)``."""
+    features, lanes = _features(x, setting.basis)
     prompts = native.ready(prompts)[..., 0]
     if prompts.stride(1) != 1:
         prompts = prompts.contiguous()
-    one = torch.zeros(1, dtype=torch.int32)
-    taps = Taps(torch.tensor([0, 1], dtype=torch.int32), one, one, 0)
-    return walk.Walk(points, features, taps, prompts, table, *cut(*prompts.shape, x.shape[0], 1, x.element_size()))
+    taps = layout.edges()
+    return walk.Walk(
+        lanes, features, taps, prompts, table, *cut(*prompts.shape, x.shape[0], layout.taps, x.element_size())
+    )
 
 
 def _features(x: Tensor, basis: Basis) -> tuple[Features, Lanes]:
     if not isinstance(basis, BSpline):
         given = basis.planes(x)
         plane = given[0]
-        return Features(-1, given=given), _lanes(plane)
+        return Features(-1, given=given), rows(plane)
     local = basis.local
     knots = (1 - local.start / local.spacing, 1 / local.spacing)
     pieces, slopes = (local.kernel(x, derivative).pieces for derivative in (0, 1))
-    return Features(local.order, knots, pieces, slopes, torch.sigmoid(x)), _lanes(x)
+    return Features(local.order, knots, pieces, slopes, torch.sigmoid(x)), rows(x)
 
 
 def cut(outputs: int, edges: int, lanes: int, taps: int, size: int) -> tuple[int, int, int, int]:
-    """Return the threads, the lanes of a stretch, the outputs of a group and the edges of a chunk, given the edges of an
-    output.
-    """
+    """Return the threads, lanes of a stretch, outputs of a group and edges of a chunk, for ``edges`` of each output."""
     threads = max(1, min(torch.get_num_threads(), outputs * edges * lanes // WORK_A_THREAD))
-    stretch = walk.LANE_BYTES // size
+    block = walk.LANE_BYTES // size
+    stretch = block
+    if taps > 1:  # longer ones, so that few positions are in the tables of two
+        stretch *= max(2, min(STRETCH_NUMBERS // outputs, MOST_STRETCH, lanes) // block)
     stretches = max(1, -(-lanes // stretch))
     group = max(LEAST_GROUP, -(-outputs // -(-threads // stretches)))
     allowed = min(max(outputs * edges * size // 4, LEAST_CHUNK_BYTES), MOST_CHUNK_BYTES)
-    chunk = allowed // (outputs * 3 * size * taps) // walk.EDGES_TOGETHER * walk.EDGES_TOGETHER or walk.EDGES_TOGETHER
-    return threads, stretch, min(group, MOST_GROUP), min(chunk * taps, edges) or 1
+    most = allowed // (outputs * 3 * size * taps)
+    if taps == 1:
+        most = max(most // walk.EDGES_TOGETHER, 1) * walk.EDGES_TOGETHER
+    return threads, stretch, min(group, MOST_GROUP), min(max(most, 1) * taps, edges) or 1

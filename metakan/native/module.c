@@ -87,7 +87,7 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 
 /* Transposing the square r of vectors: exchange blocks of halves, quarters and so on between rows. */
 #if defined(__GNUC__) && !defined(__clang__)
-#define WALKS 1
+#define WALKS 2 /* what the walk takes; Python asks for this number */
 #define SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){__VA_ARGS__})
 #define SWAP(r, first, second, low, high)                                                  \
     {                                                                                      \

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .serving import TYPES, has_values, kernels, ready, simulated
 
-AVAILABLE = bool(getattr(kernels, "WALKS", 0))
-"""Whether the kernels are there, and the compiler that built them could make this one."""
+AVAILABLE = getattr(kernels, "WALKS", 0) == 2
+"""Whether the kernels are there, not older than this file, and the compiler that built them could make this one."""
 
 MOST_OUTPUTS = 2**16 - 1
 WIDE_BYTES = 32
@@ -40,8 +40,8 @@ class Taps:
 class Lanes:
     """A tensor read as ``(rows, lanes)``: sources or outputs by samples, with its distances in memory.
 
-    ``runs (n, 3)`` (`int64`), where not every lane is in the tensor: the first lane of some, how many there are, and the
-    place of the first one in a row.
+    ``runs (n, 3)`` (`int64`), where not every lane is in the tensor: the first lane of some, how many they are, and
+    the place of the first one in a row.
     """
 
     tensor: Tensor
@@ -125,8 +125,8 @@ class Walk:
             taps.starts, taps.edges, taps.shifts, taps.mask, x.tensor, own.sigmoid, x.row_stride, x.lane_stride,
             own.pieces, own.slopes, own.given, 0 if own.given is None else own.given.stride(0), self.prompts,
             self.prompts.stride(0), units.kinks, units.factors, units.weights, y.tensor, y.row_stride, y.lane_stride,
-            y.runs, 0 if y.runs is None else len(y.runs), found.tensor if found and features is None else None, features,
-            places.row_stride, places.lane_stride, prompts, 0 if prompts is None else prompts.stride(0), sums,
+            y.runs, 0 if y.runs is None else len(y.runs), found.tensor if found and features is None else None,
+            features, places.row_stride, places.lane_stride, prompts, 0 if prompts is None else prompts.stride(0), sums,
         )  # fmt: skip
         if not x.rows or not y.lanes or not outputs:
             if prompts is not None:
@@ -147,8 +147,8 @@ def memory_bytes(dtype: torch.dtype, sizes: tuple[int, ...], backward: bool) -> 
     """Return what a call takes beside its arguments: ordered prompts of a chunk, and the tables of each thread.
 
     ``sizes`` are those that `Walk` passes to the kernel first: threads, sources, phases, taps, lanes of the output and
-    of the input, halo, outputs, units, columns, rows, lanes of a stretch, outputs of a group, edges of a chunk, and order
-    of the splines.
+    of the input, halo, outputs, units, columns, rows, lanes of a stretch, outputs of a group, edges of a chunk, and
+    order of the splines.
     """
     return getattr(kernels, f"walk_memory_{TYPES[dtype]}")(0.0, 0.0, *sizes, *[0] * ADDRESSES, int(backward))
 

@@ -19,8 +19,13 @@ INLINED void NAME(read_tile)(const NAME(walk) *walk, Py_ssize_t first, Py_ssize_
     const Py_ssize_t outputs = walk->outputs, padded = NAME(padded)(outputs);
     const Py_ssize_t rows = outputs / NAME(WIDE) * NAME(WIDE), columns = width / NAME(WIDE) * NAME(WIDE);
     const REAL *from = walk->prompts + walk->first + first;
-    if (walk->taps == 1)
-        NAME(transpose)(from, walk->prompt_stride, own, padded, rows, columns);
+    for (Py_ssize_t o = 0; walk->taps == 1 && o < rows; o += NAME(WIDE)) {
+#if defined(__GNUC__)
+        for (Py_ssize_t row = o + 2 * NAME(WIDE); row < o + 3 * NAME(WIDE) && row < outputs; row++)
+            __builtin_prefetch(from + row * walk->prompt_stride);
+#endif
+        NAME(transpose)(from + o * walk->prompt_stride, walk->prompt_stride, own + o, padded, NAME(WIDE), columns);
+    }
     for (Py_ssize_t t = 0; t < width; t++) {
         const Py_ssize_t edge = walk->taps == 1 ? t : walk->tap_edges[t];
         for (Py_ssize_t o = walk->taps == 1 && t < columns ? rows : 0; o < outputs; o++)
@@ -33,6 +38,25 @@ INLINED void NAME(read_tile)(const NAME(walk) *walk, Py_ssize_t first, Py_ssize_
 INLINED NAME(wide) NAME(where)(NAME(wide_indices) chosen, NAME(wide) first, NAME(wide) second)
 {
     return (NAME(wide))((chosen & (NAME(wide_indices))first) | (~chosen & (NAME(wide_indices))second));
+}
+
+/* Count the kinks below some prompts, of which there are `lowest` at least, times `pitch`. */
+INLINED void NAME(count_kinks)(const REAL *kinks, Py_ssize_t lowest, Py_ssize_t high, const REAL *own, int32_t *segments,
+                               int32_t pitch, const int parts)
+{
+    NAME(wide_indices) above[NAME(PARTS)];
+    for (int k = 0; k < parts; k++)
+        above[k] = (NAME(wide_indices)){0} + (INTEGER)lowest;
+    for (Py_ssize_t h = lowest; h < high; h++) {
+        const NAME(wide) kink = (NAME(wide)){0} + kinks[h];
+        for (int k = 0; k < parts; k++)
+            above[k] -= ((const NAME(wide) *)own)[k] > kink;
+    }
+    for (int k = 0; k < parts; k++) {
+        above[k] *= (INTEGER)pitch;
+        for (int n = 0; n < NAME(WIDE); n++)
+            segments[k * NAME(WIDE) + n] = (int32_t)above[k][n];
+    }
 }
 
 /* Find the segments of an edge's prompts, times `pitch`, and widen `range` to them. */
@@ -56,15 +80,11 @@ INLINED void NAME(find_segments)(const NAME(walk) *walk, const REAL *own, int32_
         lowest++;
     for (high = lowest; high < walk->units && (any || walk->kinks[high] < greatest);)
         high++; /* what is not a number lies on the first segment, and may hide the bounds of others */
-    for (Py_ssize_t o = 0; o < padded; o += NAME(WIDE)) {
-        const NAME(wide) z = *(const NAME(wide) *)(own + o);
-        NAME(wide_indices) above = {0};
-        for (Py_ssize_t h = lowest; h < high; h++)
-            above -= z > walk->kinks[h];
-        above = (above + (INTEGER)lowest) * (INTEGER)pitch;
-        for (int k = 0; k < NAME(WIDE); k++)
-            segments[o + k] = (int32_t)above[k];
-    }
+    Py_ssize_t o = 0;
+    for (; o + NAME(PARTS) * NAME(WIDE) <= padded; o += NAME(PARTS) * NAME(WIDE))
+        NAME(count_kinks)(walk->kinks, lowest, high, own + o, segments + o, pitch, NAME(PARTS));
+    for (; o < padded; o += NAME(WIDE))
+        NAME(count_kinks)(walk->kinks, lowest, high, own + o, segments + o, pitch, 1);
     range[0] = lowest < range[0] ? (int32_t)lowest : range[0], range[1] = high > range[1] ? (int32_t)high : range[1];
 }
 

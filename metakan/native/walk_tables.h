@@ -132,6 +132,8 @@ INLINED void NAME(mix)(const NAME(walk) *walk, NAME(tables) *at, const Py_ssize_
 #define FOR_FEATURES(walk, call, ...)                                                       \
     if ((walk)->order == 3 && (walk)->used_columns == NAME(WIDE))                           \
         call(__VA_ARGS__, 5, NAME(WIDE), 1);                                                \
+    else if ((walk)->order == 3 && (walk)->used_columns == 2 * NAME(WIDE))                  \
+        call(__VA_ARGS__, 5, 2 * NAME(WIDE), 1);                                            \
     else if ((walk)->order == 3)                                                            \
         call(__VA_ARGS__, 5, (walk)->used_columns, 1);                                      \
     else                                                                                    \
