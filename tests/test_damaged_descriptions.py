@@ -52,7 +52,6 @@ def _many_keys() -> dict:
         "seeds": [0, 1],
         "analyses": {"prompts": {}},
         "source": {"experiment": "E1", "adapt": ["frozen"]},
-        "trials": 2,
     }
 
 

@@ -24,7 +24,6 @@ GOOD = {
     },
     "variants": {"one": {"label": "One", "settings": {}}, "two": {"label": "Two", "settings": {"kind": "b"}}},
     "tasks": {"function_fitting": {"settings": {"hidden_width": 3}}, "pde": {"skip": "not smooth"}},
-    "search_space": {"kind": ["a", "b"], "learning_rate": {"low": 0.001, "high": 0.1, "log": True}},
     "example": {
         "problem": {"family": "classification", "inputs": 4, "outputs": 2},
         "settings": {},
@@ -105,14 +104,14 @@ def test_an_edited_description_is_read_again(tmp_path, good):
 
 
 def test_misspelt_keys_name_the_nearest_one(tmp_path, good):
-    good["setings"] = good.pop("search_space")
+    good["sorces"] = ["metakan"]
     good["cite"]["licens"] = "MIT"
     good["variants"]["one"]["lable"] = "?"
     good["tasks"]["pdes"] = {"skip": "?"}
     good["settings"]["kind"]["defualt"] = "a"
     found = refused(tmp_path, good)
     for key, near in (
-        ("setings", "settings"),
+        ("sorces", "sources"),
         ("cite.licens", "licence"),
         ("variants.one.lable", "label"),
         ("tasks.pdes", "pde"),
@@ -127,7 +126,6 @@ def test_unknown_names_name_the_nearest_one(tmp_path, good):
     good["axes"].append("grid_sise")
     good["variants"]["two"]["settings"]["knid"] = "b"
     good["tasks"]["function_fitting"]["settings"]["hiden_width"] = 3
-    good["search_space"]["learning_rat"] = [0.1]
     good["example"]["settings"]["dpth"] = 1
     good["example"]["variants"] = {"tow": 3}
     good["example"]["problem"]["family"] = "clasification"
@@ -137,22 +135,19 @@ def test_unknown_names_name_the_nearest_one(tmp_path, good):
         ("axes.2", "grid_size"),
         ("variants.two.settings.knid", "kind"),
         ("tasks.function_fitting.settings.hiden_width", "hidden_width"),
-        ("search_space.learning_rat", "learning_rate"),
         ("example.settings.dpth", "depth"),
         ("example.variants.tow", "two"),
         ("example.problem.family", "classification"),
         ("sources", "metakan"),
     ):
         assert f"did you mean '{near}'?" in found[key].expected, key
-    assert len(found) == 8
+    assert len(found) == 7
 
 
 def test_values_that_do_not_fit_say_what_would(tmp_path, good):
     good["settings"]["kind"]["default"] = "c"
     good["settings"]["depth"] = -1
     good["variants"]["two"]["settings"].update(hidden_width="wide", rate=True)
-    good["search_space"]["kind"] = ["a", "z"]
-    good["search_space"]["rate"] = {"low": 2, "high": 1}
     good["tasks"]["classification"] = {"settings": {"hidden_width": 0}}
     found = refused(tmp_path, good)
     expected = {
@@ -160,8 +155,6 @@ def test_values_that_do_not_fit_say_what_would(tmp_path, good):
         "settings.depth": "at least 0",
         "variants.two.settings.hidden_width": "a value of type integer",
         "variants.two.settings.rate": "a value of type number",
-        "search_space.kind": "one of a, b",
-        "search_space.rate": "low < high",
         "tasks.classification.settings.hidden_width": "at least 1",
     }
     assert {key: finding.expected for key, finding in found.items()} == expected
@@ -315,13 +308,3 @@ def test_limits_between_settings_hold_and_name_settings(tmp_path, good):
     found = refused(tmp_path / "second", good)
     assert "hidden_width" in found["limits.1.setting"].expected
     assert "'kind'" in found["limits.1.when.knd"].expected
-
-
-def test_a_search_space_may_vary_the_learning_rate_of_a_declared_group(tmp_path, good):
-    good["groups"] = ["gates"]
-    good["search_space"] = {"gates.learning_rate": {"low": 0.001, "high": 0.1}}
-    found = discovery.discover(write(tmp_path / "first", good))["good"]
-    assert found.search_space == good["search_space"]
-    good["search_space"] = {"gate.learning_rate": {"low": 0.001, "high": 0.1}}
-    finding = refused(tmp_path / "second", good)["search_space.gate.learning_rate"]
-    assert "did you mean 'gates.learning_rate'?" in finding.expected

@@ -36,7 +36,6 @@ def test_what_the_template_offers_in_comments_is_valid(tmp_path):
     file.write_text(required + offered + optional[optional.index(example) :])
     found = discovery.discover(tmp_path)["my_kan"]
     assert list(found.methods) == ["my_kan-smooth", "my_kan-saturating"]
-    assert found.search_space["activation"] == ["silu", "tanh"]
     assert found.requires == ("some_package",)
     assert found.sources == ("metakan",)
 

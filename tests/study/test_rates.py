@@ -6,7 +6,7 @@ import pytest
 
 from kanbench.base import paths
 from kanbench.base.errors import InvalidInput
-from kanbench.study import config, plan, rates
+from kanbench.study import config, plan, rates, tuning
 
 HEAD = "experiment,family,budget,method,settings,chosen\n"
 ROWS = """E1,function_fitting,4,mlp,learning_rate 0.03,True
@@ -207,3 +207,15 @@ def test_the_published_studies_type_no_rate():
     for file in sorted(folder.glob("*.yaml")):
         study = config.load(file)
         assert study.content.get("published", True) == (study.name not in ("smoke", "tuning")), study.name
+
+
+def test_rates_from_another_budget_are_named_with_both(table, published, tiny):
+    def lines(steps):
+        published["experiments"]["E1"]["training"]["steps"] = steps
+        planned = plan.expand(config.from_content(published, "tiny.yaml"))
+        return tuning.far_lines(planned.study, planned.runs.values(), planned.tasks)
+
+    published["experiments"]["E1"]["methods"] = ["mlp"]
+    assert lines(4) == lines(8) == lines(100) == lines(200) == []
+    assert lines(9) == ["rates of E1: trained for 9 steps, tuned at 4"]
+    assert lines(1000) == ["rates of E1: trained for 1000 steps, tuned at 100"]

@@ -24,7 +24,6 @@ label: Faulty
 cite: {key: hastie2009, url: "https://hastie.su.domains/ElemStatLearn/", licence: MIT}
 axes: []
 settings: {fault: none, seeds: []}
-search_space: {learning_rate: {low: 0.0003, high: 0.03, log: true}}
 example: {problem: {family: classification, inputs: 784, outputs: 10}, settings: {}, trainable_parameters: 7850}
 """
 MODEL = '''

@@ -143,26 +143,6 @@ def test_the_two_sides_of_a_claim_may_differ_in_what_they_select(records, tmp_pa
     assert (found.verdict, found.n_ok) == ("holds", 6)
 
 
-def test_of_a_tuned_method_only_the_trial_that_is_best_on_validation_is_compared(records, tmp_path):
-    tuned = []
-    for record in records:
-        if record["spec"]["method"]["name"] in ("mlp", "metakan-relu") and record["experiments"] == ["E5"]:
-            for trial, factor in enumerate((1.0, 3.0, 0.5)):
-                copied = copy.deepcopy(record)
-                copied["run"] += f"-trial{trial}"
-                copied["spec"]["trial"] = trial
-                selected = copied["metrics"]["selected"]
-                for split in ("validation", "test"):
-                    selected[split]["accuracy"] = 1 - factor * (1 - selected[split]["accuracy"])
-                if trial == 2:  # best on test, worst on validation: a trap
-                    selected["validation"]["accuracy"] = 0.1
-                tuned.append(copied)
-    criterion = {"kind": "threshold", "metric": "error", "method": "mlp", "at_most": 1.0}
-    found = outcome_of(frames.to_frame(tuned), tmp_path, experiment="E5", criterion=criterion)
-    assert found.n_planned == 6
-    assert all(run.endswith("-trial0") for run in found.runs)
-
-
 def test_without_records_the_verdict_says_which_experiment_supplies_them(records):
     only_functions = [r for r in records if "E5" not in r["experiments"]]
     outcome = evaluated(only_functions)["accuracy-classification"]

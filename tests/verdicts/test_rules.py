@@ -101,6 +101,27 @@ def test_a_sign_that_depends_on_the_budget_is_no_verdict(tmp_path, quarter, verd
         assert "at one budget alone" in found.reason
 
 
+@pytest.mark.parametrize(("quarter", "verdict"), [(0.5, "holds"), (2.0, "undecided"), (None, "holds")])
+def test_a_share_of_tasks_that_depends_on_the_budget_is_no_verdict(tmp_path, quarter, verdict):
+    def tasks(error):
+        return {(f"t{task}", seed): error for task in range(20) for seed in range(2)}
+
+    full = [runs("meta", tasks(0.5)), runs("strong", tasks(1.0))]
+    if quarter:
+        full += [
+            runs("meta", tasks(quarter), experiment="E1quarter"),
+            runs("strong", tasks(1.0), experiment="E1quarter"),
+        ]
+    criterion = {"kind": "win_count", "metric": "error", "method": "meta", "reference": "strong"}
+    criterion |= {"share": 0.9, "margin": 0.15}
+    options = {"criterion": criterion, "scope": "tasks of this kind", "quarter": "E1quarter"}
+    found = outcome(tmp_path, full, **options)
+    assert (found.verdict, found.estimate) == (verdict, 1.0)
+    assert found.budgets == ({"full": 1.0, "quarter": float(quarter < 1)} if quarter else {})
+    assert ("at one budget alone" in found.reason) == (quarter is None)
+    assert found.reason.startswith("depends on the budget: 1 at the full one, 0 at a quarter") == (quarter == 2.0)
+
+
 # Rule 4: floors.
 
 
@@ -183,6 +204,34 @@ def test_a_further_task_or_seed_never_makes_a_verdict_weaker(tmp_path_factory, s
         contrary = max(values) * 2 if before.verdict == "holds" else min(values) / 2
         after = found([*values, *[contrary] * further])
         assert (after.verdict, after.look, after.estimate) == (before.verdict, before.look, before.estimate)
+
+
+@given(
+    medians=st.lists(st.floats(0.4, 2.5), min_size=1, max_size=9),
+    spread=st.sampled_from([0.02, 0.1, 0.3]),
+    further=st.integers(1, 3),
+)
+@settings(max_examples=25, deadline=None)
+def test_further_tasks_with_seeds_of_their_own_keep_the_unit(tmp_path_factory, medians, spread, further):
+    """Of given tasks the seeds are the unit, be they one or twelve: tasks that say the same add evidence."""
+    folder, rng = tmp_path_factory.mktemp("claims"), np.random.default_rng(len(medians))
+
+    def found(medians):
+        named = {
+            (f"t{task}", seed): median * math.exp(noise[task, seed])
+            for task, median in enumerate(medians)
+            for seed in range(10)
+        }
+        return outcome(folder, [runs("meta", named), runs("strong", dict.fromkeys(named, 1.0))])
+
+    noise = rng.normal(0, spread, (len(medians) + further, 10))
+    before = found(medians)
+    if before.verdict == "undecided":
+        return
+    speaking = min(*medians, 1.0) / 4 if before.verdict == "holds" else max(*medians, 1.0) * 4
+    after = found([*medians, *[speaking] * further])
+    assert after.verdict == before.verdict
+    assert after.p_value <= before.p_value if before.verdict == "holds" else after.p_against <= before.p_against
 
 
 # Rule 6: families.

@@ -17,8 +17,6 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 AXES = ("grid_size", "spline_order", "hidden_width", "depth", "prompt_dim", "hidden_dim", "num_clusters")
 AXIS_MINIMUM = {"depth": 0}
 """Least value of an axis that is written as a plain default; 1 for those not named here."""
-TRAINING_KNOBS = ("learning_rate", "weight_decay")
-"""What a search space may vary beside the settings, for all parameters or as `<group>.<knob>` for those of a group."""
 _TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"))
 NUMBER = (int, float)
 
@@ -77,7 +75,6 @@ class Semantics:
         for kind in ("variants", "tasks"):
             for name, entry in _mapping(self.content.get(kind)).items():
                 self._check_values(f"{kind}.{name}.settings", _mapping(_mapping(entry).get("settings")))
-        self._check_search_space()
         self._check_sources()
         self._check_example(_mapping(self.content.get("example")))
         return self.problems
@@ -97,22 +94,6 @@ class Semantics:
                 self.schemas[name] = {}
         stated = {n: entry for n, entry in self.settings.items() if not isinstance(entry, dict) or "default" in entry}
         self._check_values("settings", {name: default(entry) for name, entry in stated.items()})
-
-    def _check_search_space(self) -> None:
-        groups = [group for group in _list(self.content.get("groups")) if isinstance(group, str)]
-        known = [*self.settings, *TRAINING_KNOBS, *(f"{group}.{knob}" for group in groups for knob in TRAINING_KNOBS)]
-        for name, choices in _mapping(self.content.get("search_space")).items():
-            key = f"search_space.{name}"
-            if name not in known:
-                self._add(key, f"unknown setting '{name}'", nearest(name, known))
-            elif isinstance(choices, dict):
-                low, high, log = choices.get("low"), choices.get("high"), choices.get("log", False)
-                if isinstance(low, NUMBER) and isinstance(high, NUMBER) and (low >= high or (log and low <= 0)):
-                    expected = "low < high" + (", both positive where log is true" if log else "")
-                    self._add(key, f"low {low}, high {high}", expected, "correct the range")
-            elif name in self.schemas:
-                for value in _list(choices):
-                    self._check_values("search_space", {name: value})
 
     def _check_example(self, example: Mapping[str, Any]) -> None:
         self._check_values("example.settings", _mapping(example.get("settings")))

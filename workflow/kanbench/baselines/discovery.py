@@ -84,7 +84,6 @@ class Baseline:
     help: Mapping[str, str]
     variants: Mapping[str, Mapping[str, Any]]
     tasks: Mapping[str, Mapping[str, Any]]
-    search_space: Mapping[str, Any]
     architecture: str
     requires: tuple[str, ...]
     prefers: tuple[str, ...]
@@ -255,7 +254,6 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         help={name: entry["help"] for name, entry in settings.items() if isinstance(entry, dict) and "help" in entry},
         variants=content.get("variants", {}),
         tasks=content.get("tasks", {}),
-        search_space=content.get("search_space", {}),
         architecture=content.get("architecture", ARCHITECTURE),
         requires=tuple(content.get("requires", ())),
         prefers=tuple(content.get("prefers", ())),

@@ -9,7 +9,7 @@ from pathlib import Path
 from kanbench.base import paths
 from kanbench.baselines import discovery
 from kanbench.records.survey import Survey
-from kanbench.study import config
+from kanbench.study import config, tuning
 from kanbench.study import plan as planning
 from kanbench.study import status as progress
 
@@ -42,6 +42,8 @@ def plan(options: Namespace) -> None:
             f"{len(chosen)} of {len(planned.runs)} runs of '{planned.study.name}', records below {planned.folder}/runs/"
         )
         _print_looks(planned)
+        for line in tuning.far_lines(planned.study, chosen, planned.tasks):
+            print(line)
 
 
 def _print_looks(planned: planning.Plan) -> None:

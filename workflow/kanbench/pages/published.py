@@ -9,7 +9,7 @@ import pandas as pd
 
 from kanbench.pages import recipes, style, table
 from kanbench.pages.table import Cell
-from kanbench.verdicts import comparison, criteria
+from kanbench.verdicts import comparison
 
 FILE = "published.csv"
 NOTE = "Published: {sources}. Row verdicts are not adjusted for the number of rows; the claims are."
@@ -45,7 +45,7 @@ def against_partners(
         margin, ratio: Of the comparison of errors: a factor minus one, or a difference.
         metric: Published metric; default the metric of the runs.
     """
-    records, rows = criteria.best_trials(records), []
+    rows = []
     missing = {column.rpartition(".")[2]: math.nan for column in by if column not in records}
     by = [column for column in (*by, CONFIGURATION) if column in records]
     for name, of_set in records.groupby(dataset, sort=True):

@@ -243,9 +243,9 @@ class _Expansion:
         analysed = self._analyses(experiment, where)
         for (task, task_settings), each, further in itertools.product(tasks, methods, analysed):
             method, overrides, training, source = each
-            for trial, chosen, knobs in self._drawn(key, task, task_settings, each):
+            for knobs in self._rates(key, task, task_settings, each):
                 try:
-                    settings = discovery.resolve(method, task.family, chosen)
+                    settings = discovery.resolve(method, task.family, overrides)
                 except InvalidInput as error:
                     self.problems += _located(error, self.study.label, f"{where}.methods.{method.name}")
                     continue
@@ -253,7 +253,6 @@ class _Expansion:
                     spec = {
                         **shared,
                         **further,
-                        **trial,
                         "task": {"name": task.name, "settings": task_settings},
                         "method": {
                             "name": method.name,
@@ -267,7 +266,7 @@ class _Expansion:
                     for start in self._starts(spec, source):
                         yield {**spec, **start}, method.label
 
-    def _drawn(self, key: str, task: taskinfo.TaskInfo, settings: Mapping[str, Any], each: tuple) -> Iterator[tuple]:
+    def _rates(self, key: str, task: taskinfo.TaskInfo, settings: Mapping[str, Any], each: tuple) -> Iterator[Any]:
         """Yield what `tuning.drawn` says of a method on a task; a rate that nobody has chosen is a problem.
 
         What the experiment does not name, but has as one of `all`, is left out instead, with a warning.

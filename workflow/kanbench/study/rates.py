@@ -71,8 +71,16 @@ class Choices:
 
     def find(self, experiment: str, family: str, method: str, steps: int) -> dict[str, float] | None:
         """Return what was chosen for a method on a family of tasks, at the budget nearest to `steps`, or None."""
-        by_budget = self.rates.get((experiment, family, method)) or self.rates.get((experiment, family, UNTUNED))
+        by_budget = self._budgets(experiment, family, method)
         return by_budget[nearest_budget(by_budget, steps)] if by_budget else None
+
+    def budget(self, experiment: str, family: str, method: str, steps: int) -> int | None:
+        """Return the steps at which the rates were tuned that `find` returns, or None where nobody tuned them."""
+        by_budget = self.rates.get((experiment, family, method))
+        return nearest_budget(by_budget, steps) if by_budget else None
+
+    def _budgets(self, experiment: str, family: str, method: str) -> dict[int, dict[str, float]]:
+        return self.rates.get((experiment, family, method)) or self.rates.get((experiment, family, UNTUNED)) or {}
 
     @property
     def experiments(self) -> list[str]:
@@ -150,7 +158,7 @@ def typed(content: Mapping[str, Any], label: str, profiled: set[str]) -> Iterato
     for key, experiment in content["experiments"].items():
         tasks = {task if isinstance(task, str) else task["name"] for task in experiment["tasks"]}
         theirs = experiment.get("configuration", content["configuration"]) in TYPED
-        if theirs or "trials" in experiment or tasks <= profiled:
+        if theirs or tasks <= profiled:
             continue
         where = f"experiments.{key}"
         yield from _typed(experiment["training"], f"{where}.training", label)

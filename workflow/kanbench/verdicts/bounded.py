@@ -109,6 +109,24 @@ def share_won(
     return replace(outcome, verdict=verdict, reason="; ".join(part for part in (reason, _without(outcome)) if part))
 
 
+def share_at_budgets(
+    criterion: Mapping[str, Any], outcome: Outcome, quarter: Evidence | None, named: bool, *, lower_is_better: bool
+) -> Outcome:
+    """Return the outcome with the share won at a quarter of the budget; undecided where it lies beyond the bound."""
+    decided = outcome.verdict in ("holds", "fails")
+    if not named or quarter is None or not quarter.seen.size:
+        alone = named and decided
+        return replace(outcome, reason=f"{outcome.reason}; measured at one budget alone") if alone else outcome
+    won = (quarter.seen < 0) if lower_is_better else (quarter.seen > 0)
+    budgets = {"full": outcome.estimate, "quarter": float(np.mean(won))}
+    bound = criterion["share"] - criterion["margin"]
+    outcome = replace(outcome, budgets=budgets)
+    if decided and (budgets["full"] - bound) * (budgets["quarter"] - bound) < 0:
+        reason = f"depends on the budget: {budgets['full']:.3g} at the full one, {budgets['quarter']:.3g} at a quarter"
+        return replace(outcome, verdict="undecided", reason=reason)
+    return outcome
+
+
 def _without(outcome: Outcome) -> str:
     return f"on {outcome.floors} tasks neither side beats its floor" if outcome.floors else ""
 

@@ -39,7 +39,9 @@ def evaluate(
         members = [position for position in cases if _family(claims[position]) == family]
         judged = paired.judge([cases[i] for i in members], [outcomes[i] for i in members])
         for position, outcome in zip(members, judged, strict=True):
-            outcomes[position] = _at_quarter(claims[position], cases[position], outcome, frame)
+            less = _quarter(claims[position], outcome.reference, frame)
+            named = bool(experiments_of(claims[position], "quarter"))
+            outcomes[position] = paired.at_budgets(outcome, cases[position], less, named)
     return outcomes
 
 
@@ -96,7 +98,10 @@ def _measure(claim: Mapping[str, Any], frame: pd.DataFrame, chosen: pd.DataFrame
     )
     if criterion["kind"] == "win_count":
         lower = claim["direction"] == "lower"
-        return bounded.share_won(criterion, outcome, counts, unmeasured, lower_is_better=lower), None
+        outcome = bounded.share_won(criterion, outcome, counts, unmeasured, lower_is_better=lower)
+        less = _quarter(claim, outcome.reference, frame)
+        named = bool(experiments_of(claim, "quarter"))
+        return bounded.share_at_budgets(criterion, outcome, less, named, lower_is_better=lower), None
     return outcome, case
 
 
@@ -128,13 +133,14 @@ def _bounded(claim: Mapping[str, Any], outcome: Outcome, frame: pd.DataFrame) ->
     return bounded.against_bounds(claim["criterion"], outcome, found)
 
 
-def _at_quarter(claim: Mapping[str, Any], case: paired.Case, outcome: Outcome, frame: pd.DataFrame) -> Outcome:
-    named, quarter = bool(experiments_of(claim, "quarter")), None
-    if named:
-        pairs = _pairs(claim, outcome.reference, frame, "quarter")
-        if pairs["usable"].any():
-            quarter = evidence.gather(case.criterion, pairs, claim["scope"], claim["twins"])
-    return paired.at_budgets(outcome, case, quarter, named)
+def _quarter(claim: Mapping[str, Any], reference: str, frame: pd.DataFrame) -> evidence.Evidence | None:
+    """Return the evidence of a claim at a quarter of its budget, against one reference; None without any."""
+    if not experiments_of(claim, "quarter") or not reference:
+        return None
+    pairs = _pairs(claim, reference, frame, "quarter")
+    if not pairs["usable"].any():
+        return None
+    return evidence.gather(claim["criterion"], pairs, claim["scope"], claim["twins"])
 
 
 def _runs(pairs: pd.DataFrame) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def prepared(claims: Iterable[Mapping[str, Any]], frame: pd.DataFrame) -> pd.Dat
     Added are `learning_rate_level` and `floor`. Runs of tuning seeds stay in, for the choice of references.
     """
     read = {"run", "status", "method", "task", "seed", "family", "metric", "goal", "curve", "experiments", "value"}
-    read |= {*SHORT.values(), *_SIZES, *stats.SHARED, *RATES, "spec.trial", "selection.goal", "selection.metric"}
+    read |= {*SHORT.values(), *_SIZES, *stats.SHARED, *RATES, "selection.goal", "selection.metric"}
     for claim in claims:
         criterion = claim["criterion"]
         read |= {criterion["metric"], criterion.get("reference_metric", "error")}
@@ -84,7 +84,7 @@ def compared(
     Columns as of `stats.pairs`, and `complete` (both values are finite), `unmeasurable` (a failed run without a count)
     and `floor` (error of the best trivial predictor of the pair's task and seed; NaN where its record has none).
     """
-    rows = best_trials(select(of_experiments(frame, experiments), criterion.get("select", {})))
+    rows = select(of_experiments(frame, experiments), criterion.get("select", {}))
     rows = rows[~(rows["seed"] >= TUNING_SEEDS)]
     method = select(_of(rows, criterion["method"]) if "method" in criterion else rows, criterion.get("method_where"))
     reference = None
@@ -189,35 +189,6 @@ def select(rows: pd.DataFrame, wanted: Mapping[str, Any] | None) -> pd.DataFrame
 
 def _of(rows: pd.DataFrame, names: str | list[str]) -> pd.DataFrame:
     return rows[rows["method"].isin([names] if isinstance(names, str) else names)]
-
-
-def best_trials(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return `rows` with the best trial alone of every method that was tuned on a task, chosen on validation.
-
-    Best is the median over seeds of the selected step's validation value; a failed run counts as infinitely bad. The
-    choice looks at neither the test split nor single seeds.
-    """
-    if "spec.trial" not in rows or rows["spec.trial"].isna().all():
-        return rows
-    tuned = rows["spec.trial"].notna()
-    kept = [rows[~tuned]]
-    axes = [SHORT[axis] for axis in ("grid_size", "hidden_width", "depth")] + [s for s in _SIZES if s in rows]
-    for _, trials in rows[tuned].groupby(["method", "task", *axes], dropna=False):
-        scores = {trial: _score(runs) for trial, runs in trials.groupby("spec.trial")}
-        kept.append(trials[trials["spec.trial"] == min(scores, key=scores.get)])
-    return pd.concat(kept).sort_index()
-
-
-def _score(runs: pd.DataFrame) -> float:
-    values = [
-        math.inf
-        if run["status"] in FAILED
-        else float(run.get(f"metrics.selected.validation.{run.get('selection.metric')}", math.nan))
-        * (-1 if run.get("selection.goal") == "max" else 1)
-        for _, run in runs.iterrows()
-    ]
-    known = [value for value in values if not math.isnan(value)]
-    return stats.median(np.array(known)) if known else math.inf
 
 
 def effects(criterion: Mapping[str, Any], pairs: pd.DataFrame) -> pd.Series:
