@@ -304,7 +304,15 @@ def test_limits_between_settings_hold_and_name_settings(tmp_path, good):
         discovery.resolve(method, "classification", {"depth": 5})
     (finding,) = caught.value.findings
     assert (finding.key, finding.found, finding.expected) == ("hidden_width", "8", "at most depth + 2, which is 7")
+    good["limits"] += [{"setting": "depth", "at_least": 2, "when": {"kind": "b"}}]
+    method = discovery.discover(write(tmp_path / "least", good))["good"].methods["good-two"]
+    with pytest.raises(InvalidInput) as caught:
+        discovery.resolve(method, "classification", {"depth": 1, "hidden_width": 3})
+    (finding,) = caught.value.findings
+    assert (finding.key, finding.found, finding.expected) == ("depth", "1", "at least 2 where kind is b")
+    assert finding.next_step == "raise depth"
+    assert discovery.resolve(method, "classification", {"depth": 2, "hidden_width": 3})["depth"] == 2
     good["limits"].append({"setting": "hidden_wide", "at_most": "depth", "when": {"knd": "b"}})
     found = refused(tmp_path / "second", good)
-    assert "hidden_width" in found["limits.1.setting"].expected
-    assert "'kind'" in found["limits.1.when.knd"].expected
+    assert "hidden_width" in found["limits.2.setting"].expected
+    assert "'kind'" in found["limits.2.when.knd"].expected

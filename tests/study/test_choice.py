@@ -65,7 +65,9 @@ def test_seeds_that_studies_report_are_refused():
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_tuning_has_seeds_of_its_own(study):
     seeds = {run.spec["seed"] for run in plan.expand(study).runs.values()}
-    assert min(seeds) >= choice.FIRST_SEED if study.name == "tuning" else max(seeds) < choice.FIRST_SEED
+    assert (
+        min(seeds) >= choice.FIRST_SEED if study.name in ("tuning", "exploration") else max(seeds) < choice.FIRST_SEED
+    )
 
 
 def test_the_studies_have_what_was_chosen():

@@ -206,7 +206,9 @@ def test_the_published_studies_type_no_rate():
     folder = paths.root() / "workflow/config"
     for file in sorted(folder.glob("*.yaml")):
         study = config.load(file)
-        assert study.content.get("published", True) == (study.name not in ("smoke", "tuning")), study.name
+        assert study.content.get("published", True) == (study.name not in ("smoke", "tuning", "exploration")), (
+            study.name
+        )
 
 
 def test_rates_from_another_budget_are_named_with_both(table, published, tiny):

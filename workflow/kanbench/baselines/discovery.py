@@ -294,14 +294,15 @@ def resolve(method: Method, family: str, overrides: Mapping[str, Any]) -> dict[s
 def _exceeded(method: Method, settings: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the limits of a description that settings pass; text, such as `per_layer`, has no size."""
     for limit in method.limits:
-        value, bound, condition = settings[limit["setting"]], limit["at_most"], limit.get("when", {})
-        plus, text, step = limit.get("plus", 0), f"at most {bound}", f"lower {limit['setting']}"
+        value, condition, least = settings[limit["setting"]], limit.get("when", {}), "at_least" in limit
+        bound, plus = limit["at_least" if least else "at_most"], limit.get("plus", 0)
+        text, step = f"at {'least' if least else 'most'} {bound}", f"{'raise' if least else 'lower'} {limit['setting']}"
         if isinstance(bound, str):
             bound = settings[bound] + plus
             text += f"{f' + {plus}' if plus else ''}, which is {bound}"
             step += f" or raise {limit['at_most']}; lists can be split into two entries"
         applies = all(settings[name] == wanted for name, wanted in condition.items())
-        if applies and isinstance(value, NUMBER) and value > bound:
+        if applies and isinstance(value, NUMBER) and (value < bound if least else value > bound):
             where = " and ".join(f"{name} is {wanted}" for name, wanted in condition.items())
             why = f" ({limit['reason']})" if "reason" in limit else ""
             expected = text + (f" where {where}" if where else "") + why
