@@ -10,7 +10,7 @@ CACHED := $(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" || echo 
 SNAKEMAKE := $(CACHED) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce smoke paper gpu tuning exploration render retry test test-gpu lint format bench check-baseline new-baseline status report clean
+.PHONY: help install reproduce smoke paper gpu tuning exploration render retry test test-gpu test-cluster lint format bench check-baseline new-baseline status report clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -65,11 +65,17 @@ test: install ## The test suite; the tests marked gpu skip themselves where ther
 test-gpu: install ## Only the tests that need a GPU
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m gpu -rs
 
+test-cluster: install ## The Slurm profile on a cluster of this machine; as root, with Debian's slurm-wlm and munge
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[slurm]'
+	PATH="$(CURDIR)/$(BIN):$$PATH" KANBENCH_CLUSTER=1 $(BIN)/python -m pytest tests/cluster -rs
+
 lint: install ## Style, spelling, workflow lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/hadolint containers/Dockerfile
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 
 format: install ## Rewrite the code in house style
@@ -87,8 +93,8 @@ bench: install ## Speed and memory, measured side by side; error rates of verdic
 check-baseline: install ## Check the contract of baselines/NAME (all without NAME)
 	$(BIN)/python -m kanbench check-baseline $(NAME)
 
-new-baseline: install ## Create baselines/NAME from the template
-	$(BIN)/python -m kanbench new-baseline $(NAME)
+new-baseline: install ## Create baselines/NAME from the template, or with FROM=inkan around a package
+	$(BIN)/python -m kanbench new-baseline $(NAME) $(if $(FROM),--from $(FROM)) $(if $(ESTIMATOR),--estimator) $(if $(REQUIREMENT),--requirement "$(REQUIREMENT)")
 
 clean: ## Remove generated results, but not the published ones
 	rm -rf results/laptop results/smoke results/paper results/tuning results/exploration .snakemake

@@ -1,12 +1,12 @@
 """Table 2: function fitting
 
 One row a formula, grid size, depth and method. RMSE: median over seeds of the test error at the step chosen on
-validation; MSE is its square, the quantity that the paper prints. Ratios are RMSE of MetaKAN over that of the KAN with
-its interval (square brackets, from six seeds on) or range; the margin is a factor of 1.1. The last rows take each
-formula as one value: all formulas run, and the thirteen that the KAN paper has in common with the released list. A
-geometric mean takes the formulas for which every row of its block has a value; a row that lacks some says so, and in
-its ratio a run without a value counts as a pair against it. I.12.1 and I.12.5 are one function, which counts twice
-among all. Published and released settings are rows of their own.
+validation; MSE is its square, the quantity that the paper prints. Ratios are RMSE of a method over that of the KAN (of
+an MLP: over MetaKAN) with its interval (square brackets, from six seeds on) or range; the margin is a factor of 1.1.
+The last rows take each formula as one value: all formulas run, and the thirteen that the KAN paper has in common with
+the released list. A geometric mean takes the formulas for which every row of its block has a value; a row that lacks
+some says so, and in its ratio a run without a value counts as a pair against it. I.12.1 and I.12.5 are one function,
+which counts twice among all. Published and released settings are rows of their own.
 """
 
 from __future__ import annotations
@@ -44,36 +44,40 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     if FORMULA not in records:
         return pd.DataFrame()
     records = records[records[FORMULA].notna()]
+    default = published.declared_references(records, "dense", EXPERIMENTS)
     options = {"dataset": FORMULA, "by": (GRID, DEPTH), "item": "Table 2", "metric": "mse", "margin": MARGIN}
-    found = published.against_partners(records, PARTNERS, ratio=True, **options)
+    found = published.against_partners(records, PARTNERS, ratio=True, default=default, **options)
     if found.empty:
         return found
-    found = found.assign(kind="formula", published=found["published"].where(found["grid_size"] == 5))
-    found["published_parameters"] = found["published_parameters"].where(found["grid_size"] == 5)
-    return pd.concat([found, _averages(records, found)], ignore_index=True)
+    found = published.without_published(found.assign(kind="formula"), found["grid_size"] != 5)
+    return pd.concat([found, _averages(records, found, default)], ignore_index=True)
 
 
-def _averages(records: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+def _averages(records: pd.DataFrame, found: pd.DataFrame, default: list[str]) -> pd.DataFrame:
     rows = []
     for name, chosen in (("all formulas", set(found["dataset"])), ("13-formula core", set(CORE))):
         inside = found[found["dataset"].isin(chosen)]
         for _, block in inside.groupby(list(BLOCK), dropna=False):
             shared = shared_tasks.of_rows(block, ["method"], "dataset", "median")
             every = sorted(set(block["dataset"]))
-            for _, members in block.groupby("method"):
-                average = _average(records, members, shared, every)
+            present = set(block["method"])
+            for method, members in block.groupby("method"):
+                reference = published.partner(method, PARTNERS, default, present)
+                average = _average(records, members, reference, shared, every)
                 if average:
                     rows.append({"dataset": f"{name} ({len(shared)})", **average})
     return pd.DataFrame(rows)
 
 
-def _average(records: pd.DataFrame, members: pd.DataFrame, shared: list[str], every: list[str]) -> dict[str, object]:
+def _average(
+    records: pd.DataFrame, members: pd.DataFrame, reference: str | None, shared: list[str], every: list[str]
+) -> dict[str, object]:
     """Return the mean of one method over the formulas that all rows of its block have; nothing without runs."""
     configuration, grid, depth, method = (members[key].iloc[0] for key in (*BLOCK, "method"))
     network = records[records[FORMULA].isin(set(members["dataset"])) & (records[DEPTH] == depth)]
     network = network[(network[GRID] == grid) | network[GRID].isna()]
     network = network[network[published.CONFIGURATION] == configuration]
-    mine, others = (network[network["method"] == which] for which in (method, PARTNERS.get(method)))
+    mine, others = (network[network["method"] == which] for which in (method, reference))
     if mine.empty:
         return {}
     result = comparison.Comparison()
@@ -91,6 +95,7 @@ def _average(records: pd.DataFrame, members: pd.DataFrame, shared: list[str], ev
         "parameters": (kept if len(kept) else members)["parameters"].median(),
         "published": math.nan,
         "published_parameters": math.nan,
+        "published_for": "",
         "source": "",
         "median": math.exp(logs.mean()) if logs.size else math.nan,
         "interval": "geometric mean",

@@ -38,7 +38,8 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
     if chosen.empty:
         return pd.DataFrame()
     options = {"dataset": "spec.task.name", "by": (DIMENSION, LAPLACIAN), "item": "PDE", "margin": 0.1}
-    found = published.against_partners(chosen, PARTNERS, ratio=True, **options)
+    default = published.declared_references(chosen, "dense", EXPERIMENTS)
+    found = published.against_partners(chosen, PARTNERS, ratio=True, default=default, **options)
     l1 = chosen.set_index("run")[L1] if L1 in chosen else pd.Series(math.nan, index=chosen["run"])
     found["relative_l1"] = [l1[list(table.run_names(runs))].median() for runs in found["runs"]]
     trivial = _floors(chosen)
@@ -50,7 +51,7 @@ def data(records: pd.DataFrame) -> pd.DataFrame:
 
 def _floors(records: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    absent = dict.fromkeys(("parameters", "published", "published_parameters"), math.nan)
+    absent = {**dict.fromkeys(("parameters", "published", "published_parameters"), math.nan), "published_for": ""}
     for (name, dimension), runs in records.groupby(["spec.task.name", DIMENSION]):
         for floor, known, row in floors.found(runs, "relative_l2", f"pde {name} {dimension}"):
             other = f"floors.{floor}.relative_l1"

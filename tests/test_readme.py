@@ -45,7 +45,7 @@ def dry(command: str) -> list[str] | None:
         return (
             None
             if "records=" in command
-            else [sys.executable, "-m", "snakemake", *words[1:], "--dry-run", "--quiet", "all"]
+            else [sys.executable, "-m", "snakemake", "--dry-run", "--quiet=all", *words[1:]]
         )
     if words[:3] == ["python", "-m", "kanbench"]:
         listing = words[3] in ("list", "status", "plan") or "--help" in words

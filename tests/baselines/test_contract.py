@@ -15,11 +15,12 @@ METHODS = {method.name: method for found in discovery.discover().values() for me
 
 @cache
 def subject(name: str) -> check.Subject:
-    return check.Subject(METHODS[name])
+    return check.subject_of(METHODS[name])
 
 
-@pytest.mark.parametrize("rule", check.RULES)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "rule"), [(name, rule) for name, method in METHODS.items() for rule in check.rules_of(method.baseline)]
+)
 def test_rule(name, rule):
     result = check.check_rule(subject(name), rule)
     if result.ok is None:

@@ -11,6 +11,21 @@ rule data:
         "python -m kanbench data {wildcards.dataset:q} {params.flags} --stamp {output:q} 2> {log:q}"
 
 
+rule environment:
+    output:
+        "results/environments/{environment}.txt",
+    log:
+        "results/environments/{environment}.log",
+    wildcard_constraints:
+        environment="|".join(PLAN.environments) or "(?!)",
+    conda:
+        "../../environment.yml"
+    params:
+        baseline=lambda wildcards: PLAN.environments[wildcards.environment],
+    shell:
+        "python -m kanbench environment {params.baseline} --stamp {output:q} 2> {log:q}"
+
+
 rule profile:
     input:
         lambda wildcards: PLAN.inputs(wildcards.run),
@@ -23,15 +38,18 @@ rule profile:
         run=PLAN.profiled,
     conda:
         "../../environment.yml"
-    threads: workflow.cores
+    threads: workflow.cores or 1
     resources:
         gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
+        # What a cluster is asked for; on one machine gpu_slots decides how many runs share a GPU.
+        gpu=lambda wildcards: min(1, PLAN.gpu_slots(wildcards.run)),
     params:
         spec=lambda wildcards: PLAN.runs[wildcards.run].text,
         # A function of the output is no trigger: a changed limit reruns nothing.
         limits=lambda wildcards, output: PLAN.limits,
+        python=lambda wildcards, output: PLAN.python(wildcards.run),
     shell:
-        "python -m kanbench profile --spec {params.spec:q} --output {output:q} --threads {threads} --exclusive {params.limits} 2> {log:q}"
+        "{params.python} -m kanbench profile --spec {params.spec:q} --output {output:q} --threads {threads} --exclusive {params.limits} 2> {log:q}"
 
 
 rule train:
@@ -49,13 +67,16 @@ rule train:
     threads: lambda wildcards: PLAN.threads(wildcards.run, workflow.cores)
     resources:
         gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
+        # What a cluster is asked for; on one machine gpu_slots decides how many runs share a GPU.
+        gpu=lambda wildcards: min(1, PLAN.gpu_slots(wildcards.run)),
     params:
         spec=lambda wildcards: PLAN.runs[wildcards.run].text,
         flags=lambda wildcards: PLAN.flags(wildcards.run),
         # A function of the output is no trigger: a changed limit reruns nothing.
         limits=lambda wildcards, output: PLAN.limits,
+        python=lambda wildcards, output: PLAN.python(wildcards.run),
     shell:
-        "python -m kanbench train --spec {params.spec:q} --output {output.record:q} --threads {threads} {params.flags} {params.limits} 2> {log:q}"
+        "{params.python} -m kanbench train --spec {params.spec:q} --output {output.record:q} --threads {threads} {params.flags} {params.limits} 2> {log:q}"
 
 
 use rule train as train_and_keep with:
@@ -84,13 +105,15 @@ for CELL, NAMES in PLAN.cells.items():
             "../../environment.yml"
         resources:
             gpu_slots=PLAN.gpu_slots(NAMES[0]),
+            gpu=min(1, PLAN.gpu_slots(NAMES[0])),
         params:
             # A function of the output is no trigger: the names stand for the specs, whatever the company.
             runs=lambda wildcards, output: PLAN.arguments(output),
             flags=PLAN.flags(NAMES[0]),
+            python=lambda wildcards, output, name=NAMES[0]: PLAN.python(name),
             limits=lambda wildcards, output: PLAN.limits,
         shell:
-            "python -m kanbench train {params.runs} --threads {threads} {params.flags} {params.limits} 2> {log:q}"
+            "{params.python} -m kanbench train {params.runs} --threads {threads} {params.flags} {params.limits} 2> {log:q}"
 
 
 rule collect:

@@ -8,9 +8,10 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,16 @@ def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def names(subject: Subject) -> None:
     """No function of model.py is called almost as one that the harness looks for."""
-    known = {name.replace("_", ""): name for name in build.OFFERS}
+    check_names(subject.module, build.OFFERS)
+
+
+def check_names(module: ModuleType, offers: Sequence[str]) -> None:
+    """Raise Broken where a function of a module is called almost as one of `offers`."""
+    known = {name.replace("_", ""): name for name in offers}
     found = []
-    for name, value in vars(subject.module).items():
-        own = getattr(value, "__module__", None) == subject.module.__name__ and not isinstance(value, type)
-        if not own or not callable(value) or name.startswith("_") or name in build.OFFERS:
+    for name, value in vars(module).items():
+        own = getattr(value, "__module__", None) == module.__name__ and not isinstance(value, type)
+        if not own or not callable(value) or name.startswith("_") or name in offers:
             continue
         near = difflib.get_close_matches(name.replace("_", "").lower(), known, n=1, cutoff=NEAR)
         if near:
@@ -111,16 +117,23 @@ def hooks(subject: Subject) -> None:
 
 def files(subject: Subject) -> None:
     """Building the model, its hooks and a training step write no file anywhere and start no process."""
-    own = subject.method.baseline.path
-    seen = _files(own)
     subject.module  # noqa: B018 - what importing a package writes, such as a cache of fonts, is not the baseline's
-    with tempfile.TemporaryDirectory() as folder, _private(Path(folder)), _watched() as written:
+    with tempfile.TemporaryDirectory() as folder, written_in(Path(folder), subject) as shown:
         for _, act in _course(subject, subject.batch(BATCH)):
             act()
-        left = _files(Path(folder)) | {f"{paths.relative(own)}/{name}" for name in _files(own) - seen}
-        shown = {text.replace(f"{folder}/work/", "").replace(folder, "~") for text in written}
-        shown |= {name for name in left if not any(name.rpartition("/")[2] in text for text in shown)}
     require(not shown, f"written: {', '.join(sorted(shown))}")
+
+
+@contextmanager
+def written_in(folder: Path, subject: Subject) -> Iterator[set[str]]:
+    """Collect, by the end of the block, what is written in it; home and temporary folder lie in `folder` meanwhile."""
+    own, shown = subject.method.baseline.path, set()
+    seen = _files(own)
+    with _private(folder), _watched() as written:
+        yield shown
+        left = _files(folder) | {f"{paths.relative(own)}/{name}" for name in _files(own) - seen}
+        shown |= {text.replace(f"{folder}/work/", "").replace(str(folder), "~") for text in written}
+        shown |= {name for name in left if not any(name.rpartition("/")[2] in text for text in shown)}
 
 
 def generators(subject: Subject) -> None:

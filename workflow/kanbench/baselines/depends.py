@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from functools import cache
 from importlib import metadata
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
 from kanbench.base import paths
+from kanbench.baselines import environments
 from kanbench.baselines.discovery import Baseline
 
 TEXTS = (".md", ".rst", ".txt")
 """Files of a package that no number depends on."""
+MARKER = "py.typed"
+"""An empty file that says that a package has types."""
 BYTECODE = (".pyc", ".pyo")
 BUILT = (*BYTECODE, ".so", ".pyd", ".o", ".dll", ".dylib")
 """Files that are made from others: they differ from machine to machine, and their sources are there."""
@@ -35,17 +40,19 @@ def code_files(baseline: Baseline) -> list[Path]:
 
 
 def _made(path: Path) -> bool:
-    return "__pycache__" in path.parts or path.suffix in BUILT or path.name.startswith(".")
+    return "__pycache__" in path.parts or path.suffix in BUILT or path.name.startswith(".") or path.name == MARKER
 
 
 def packages(baseline: Baseline) -> dict[str, dict[str, str | None] | None]:
     """Return the packages outside the suite that a baseline runs, by name: version and digest of their files.
 
     A package that cannot be found is None: one of `requires` has the runs skipped, one of `prefers` has the
-    baseline's own code stand in.
+    baseline's own code stand in. Those in an environment of the baseline's own come first.
     """
     importlib.invalidate_caches()
-    return {name: _found(name) for name in sorted({*baseline.requires, *baseline.prefers})}
+    own = environments.of(baseline)
+    search = [str(environments.site(own)), *sys.path] if own else None
+    return {name: _found(name, search) for name in sorted({*baseline.requires, *baseline.prefers})}
 
 
 def is_there(name: str) -> bool:
@@ -53,16 +60,16 @@ def is_there(name: str) -> bool:
     return _found(name) is not None
 
 
-def _found(name: str) -> dict[str, str | None] | None:
+def _found(name: str, search: list[str] | None = None) -> dict[str, str | None] | None:
     try:
-        specification = find_spec(name)
+        specification = PathFinder.find_spec(name, search) if search else find_spec(name)
     except (ImportError, ValueError):
         return None
     if specification is None:
         return None
     places = specification.submodule_search_locations
     origins = tuple(places) if places else (specification.origin,)
-    return {"version": _version(name), "digest": _digest(tuple(map(str, origins)), _state(origins))}
+    return {"version": version(name, search), "digest": _digest(tuple(map(str, origins)), _state(origins))}
 
 
 def _files(origins: tuple[str, ...]) -> list[tuple[str, Path]]:
@@ -93,8 +100,19 @@ def _distributions() -> dict[str, list[str]]:
     return dict(metadata.packages_distributions())
 
 
-def _version(name: str) -> str | None:
-    """Return the version of the distribution that offers a package; None where it was installed without one."""
+def version(name: str, search: list[str] | None = None) -> str | None:
+    """Return the version of the distribution that offers a package; None where it was installed without one.
+
+    Args:
+        name: Import name of the package.
+        search: Folders to look in; the first that has the distribution counts (default: those of this process).
+    """
+    if search:
+        for each in metadata.distributions(path=search):
+            tops = (each.read_text("top_level.txt") or "").split()
+            if name in tops or each.name.replace("-", "_").lower() == name.lower():
+                return each.version
+        return None
     for distribution in (*_distributions().get(name, ()), name):
         try:
             return metadata.version(distribution)

@@ -15,7 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from kanbench.base import paths, schema
-from kanbench.base.errors import Finding, InvalidInput
+from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.baselines.description import (
     AXES,
     NUMBER,
@@ -35,6 +35,9 @@ DENSE_REFERENCE = "dense_reference"
 """Role of a dense KAN that generated ones are compared with; of all of them the strongest decides."""
 REST = "other"
 """Parameter group of the parameters that a baseline puts into none of its own."""
+MODULE, ESTIMATOR = "module", "estimator"
+"""Contracts: a network that the harness trains, and an object with `fit` and `predict` that trains itself."""
+NO_DERIVATIVES = "an estimator offers no derivatives, of which the equation is made"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,8 @@ class Method:
 class Baseline:
     """A validated `baseline.yaml`. `settings` holds the defaults and `schemas` the JSON Schema of every setting.
 
-    `waivers` names the rules of the contract that the published method breaks, with the reason.
+    `waivers` names the rules of the contract that the published method breaks, with the reason; `environment` is the
+    file of requirements of a baseline whose runs are made in an environment of their own.
     """
 
     name: str
@@ -95,6 +99,13 @@ class Baseline:
     role: str = ""
     implied: frozenset[str] = frozenset()
     waivers: Mapping[str, str] = field(default_factory=dict)
+    contract: str = MODULE
+    environment: str = ""
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether it is an estimator, which the harness does not train step by step."""
+        return self.contract == ESTIMATOR
 
     @cached_property
     def file(self) -> str:
@@ -105,6 +116,7 @@ class Baseline:
     def methods(self) -> dict[str, Method]:
         """The methods by name: the baseline itself where it has no variants or is `plain`, and one a variant."""
         skip = {family: entry["skip"] for family, entry in self.tasks.items() if "skip" in entry}
+        skip = {"pde": NO_DERIVATIVES, **skip} if self.fits_itself else skip
         common = {"baseline": self, "cite": self.cite, "skip": skip}
         whole = {"variant": None, "label": self.label, "settings": self.settings}
         plain = Method(self.name, axes=self.axes, limits=self.limits, role=self.role, **whole, **common)
@@ -238,7 +250,15 @@ def read(folder: Path) -> tuple[Baseline | None, list[Finding]]:
         return None, problems
     problems += schema.findings(content, "baseline", label)
     problems += Semantics(label, content).findings()
+    problems += _requirements(folder, label, content.get("environment"))
     return (None, problems) if problems else (_baseline(folder, content), [])
+
+
+def _requirements(folder: Path, label: str, named: object) -> Iterator[Finding]:
+    """Yield a finding where the requirements file that a description names is not there."""
+    if isinstance(named, str) and not (folder / named).is_file():
+        there = [file.name for file in folder.glob("*.txt")] or ["requirements.txt"]
+        yield Finding(label, "environment", f"no file {named}", nearest(named, there), "write it beside baseline.yaml")
 
 
 def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
@@ -264,6 +284,8 @@ def _baseline(folder: Path, content: Mapping[str, Any]) -> Baseline:
         plain=content.get("plain", False),
         role=content.get("role", ""),
         waivers=content.get("waivers", {}),
+        contract=content.get("contract", MODULE),
+        environment=content.get("environment", ""),
         implied=frozenset(n for n, entry in settings.items() if isinstance(entry, dict) and entry.get("implied")),
     )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kanbench.base import paths
-from kanbench.baselines import discovery
+from kanbench.baselines import discovery, environments
 from kanbench.baselines.outcomes import SCHEMA, RuleResult
 
 ANSWER_SECONDS = 300.0
@@ -42,8 +42,12 @@ def check_baseline(name: str, folder: Path | None = None) -> list[RuleResult]:
     found, problems = discovery.read(place)
     if found is None:
         return [RuleResult(name, SCHEMA, False, str(problem)) for problem in problems]
+    environment = environments.of(found)
+    if environment is not None and environments.installed(environment) is None:
+        step = f"not built: python -m kanbench environment {name}"
+        return [RuleResult(name, SCHEMA, False, f"{found.environment}: its environment is {step}")]
     with tempfile.TemporaryDirectory() as work:
-        rules, results, ending = _Child(place.resolve(), Path(work)).answers()
+        rules, results, ending = _Child(place.resolve(), Path(work), environment).answers()
     listed = [RuleResult(name, SCHEMA, True, "")]
     for method in found.methods:
         own = {result.rule: result for result in results if result.method == method}
@@ -59,17 +63,19 @@ def check_baseline(name: str, folder: Path | None = None) -> list[RuleResult]:
 class _Child:
     """The process that tries the rules, in a working directory, a home and a session of its own."""
 
-    def __init__(self, folder: Path, work: Path):
+    def __init__(self, folder: Path, work: Path, environment: Path | None = None):
         reading, writing = os.pipe()
+        interpreter = str(environments.python(environment)) if environment else sys.executable
         package = Path(__file__).resolve().parents[2]
-        search = dict.fromkeys([str(package), *(entry for entry in sys.path if entry)])
+        known = [] if environment else [entry for entry in sys.path if entry]  # an environment has its own packages
+        search = dict.fromkeys([str(package), *known])
         settings = {
             "KANBENCH_ROOT": str(paths.root()),
             "PYTHONPATH": os.pathsep.join(search),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "kanbench.baselines.check", str(folder), str(writing)],
+            [interpreter, "-m", "kanbench.baselines.check", str(folder), str(writing)],
             cwd=work,
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,

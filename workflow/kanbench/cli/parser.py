@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kanbench.base.errors import KanbenchError
-from kanbench.cli import baselines, data, failures, listing, pages, records, run, study
+from kanbench.cli import baselines, bundles, data, failures, listing, pages, records, run, study
 
 EPILOG = "Each verb has its own --help. The workflow calls the same verbs: `snakemake -np` prints their lines."
 
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     _render(verbs)
     _mend(verbs)
     _exchange(verbs)
+    _bundle(verbs)
     _extend(verbs)
     return top
 
@@ -157,11 +158,41 @@ def _exchange(verbs) -> None:
     verb.add_argument("--into", required=True, type=Path, help="results/<study>")
 
 
+def _bundle(verbs) -> None:
+    verb = _verb(
+        verbs, "publish", bundles.publish, "Put a record set and all that is rendered from it in one file to cite."
+    )
+    verb.add_argument("records", type=Path, help="the folder of a record set, such as results/laptop")
+    verb.add_argument("--output", required=True, type=Path, help="the bundle (.zip)")
+    verb.add_argument("--creator", action="append", required=True, help="who publishes it (may be given several times)")
+    verb.add_argument("--title", help="default: MetaKAN benchmark: record set NAME")
+    verb.add_argument("--licence", default="MIT", help="SPDX name (default: MIT)")
+    verb.add_argument("--date", help="YYYY-MM-DD (default: today)")
+    verb = _verb(verbs, "verify", bundles.verify, "Check a bundle: hashes, schema, and everything rendered again.")
+    verb.add_argument("bundle", type=Path, help="a bundle of `publish`")
+    verb.add_argument("--no-render", action="store_true", help="check hashes and schema alone")
+    text = "Merge the records of a bundle into a study; tables name where they are from."
+    verb = _verb(verbs, "take", bundles.take, text)
+    verb.add_argument("bundle", type=Path, help="a bundle of `publish`")
+    verb.add_argument("--into", required=True, type=Path, help="results/<study>, or the folder of a record set")
+
+
 def _extend(verbs) -> None:
     verb = _verb(verbs, "check-baseline", baselines.check_baseline, "Check that a baseline keeps the contract.")
     verb.add_argument("name", nargs="*", help="folders of baselines/ (default: all)")
-    verb = _verb(verbs, "new-baseline", baselines.new_baseline, "Create baselines/NAME from the template.")
+    text = "Create baselines/NAME from a template, or around a class of an installed package."
+    verb = _verb(verbs, "new-baseline", baselines.new_baseline, text)
     verb.add_argument("name", help="lower case letters, digits and _")
+    way = verb.add_mutually_exclusive_group()
+    text = "wrap a torch.nn.Module that takes widths, such as inkan or inkan:KANNetwork"
+    way.add_argument("--from", dest="origin", metavar="PACKAGE[:CLASS]", help=text)
+    way.add_argument("--estimator", action="store_true", help="a method that is no network: fit and predict")
+    text = "with --from: install this in an environment of the baseline's own (may be given several times)"
+    verb.add_argument("--requirement", action="append", default=[], metavar="inkan==0.5.2", help=text)
+    text = "Build the environment that a baseline asks for; the workflow does so by itself."
+    verb = _verb(verbs, "environment", baselines.environment, text)
+    verb.add_argument("name", help="a baseline with a requirements file (`environment` in baseline.yaml)")
+    verb.add_argument("--stamp", type=Path, help="write a file that says what it has")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

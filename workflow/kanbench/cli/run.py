@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from argparse import Namespace
 from pathlib import Path
 
 from kanbench.base.errors import Finding, InvalidInput
 from kanbench.base.spec import run_name
+from kanbench.baselines import discovery, environments
 from kanbench.process import tree, watch
 from kanbench.records import collect as collecting
 from kanbench.records import record
@@ -28,6 +30,7 @@ def train(options: Namespace) -> int:
         found = f"--exclusive with {len(options.spec)} specs"
         raise InvalidInput([Finding("train", "", found, "one spec: runs together share their time", "train it alone")])
     specs = [given.read(spec, profiled=False) for spec in options.spec]
+    _enter(specs[0])
     folders = {options.runs or _runs(output, spec) for output, spec in zip(options.output, specs, strict=True)}
     if len(folders) > 1:
         found = ", ".join(map(str, sorted(folders)))
@@ -36,6 +39,8 @@ def train(options: Namespace) -> int:
     common = {"data_root": options.data_root, "runs": runs}
 
     def work(chosen: list[dict]) -> list[dict]:
+        if _fits_itself(chosen[0]):
+            return _fitted(chosen, options)
         if len(chosen) > 1:
             from kanbench.training import ensemble
 
@@ -56,8 +61,11 @@ def _runs(output: Path, spec: dict) -> Path:
 def profile(options: Namespace) -> int:
     """`profile`: the cost of one step."""
     spec = given.read(options.spec, profiled=True)
+    _enter(spec)
 
     def work(chosen: list[dict]) -> list[dict]:
+        if _fits_itself(chosen[0]):
+            return _fitted(chosen, options)
         from kanbench.training import profile as profiling
 
         return [profiling.run(chosen[0], exclusive=options.exclusive)]
@@ -65,11 +73,31 @@ def profile(options: Namespace) -> int:
     return _record(options, [(spec, options.output)], _runs(options.output, spec), work)
 
 
+def _enter(spec: dict) -> None:
+    """Go on in the environment of a spec's baseline, where it has one of its own."""
+    environments.enter(discovery.find(spec["method"]["baseline"]), sys.argv[1:])
+
+
+def _fits_itself(spec: dict) -> bool:
+    return discovery.find(spec["method"]["baseline"]).fits_itself
+
+
+def _fitted(chosen: list[dict], options: Namespace) -> list[dict]:
+    from kanbench.training import fitting
+
+    root = getattr(options, "data_root", None)
+    return [fitting.run(spec, data_root=root, exclusive=options.exclusive) for spec in chosen]
+
+
 def _record(options: Namespace, planned: watched.Planned, runs: Path, work: watched.Work) -> int:
     """Leave a record of every spec and say how each went; return the exit status."""
     started = time.perf_counter()
     limits = None if options.unwatched else _limits(options)
-    status = watched.make(options.verb, planned, runs, work, options.threads, limits)
+
+    def noting(chosen: list[dict]) -> list[dict]:
+        return [environments.noted(result) for result in work(chosen)]
+
+    status = watched.make(options.verb, planned, runs, noting, options.threads, limits)
     seconds = (time.perf_counter() - started) / len(planned)
     for _, output in planned if status == 0 else []:
         print(_outcome(record.read(output), seconds) + _position(output), flush=True)

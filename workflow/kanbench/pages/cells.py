@@ -72,7 +72,7 @@ def places(rows: Iterable[dict], same: Sequence[str], row: dict) -> list[dict]:
     return [other for other in rows if all(other[name] == row[name] for name in same)]
 
 
-def of_data_set(row: pd.Series, *network: Cell, published_row: pd.Series | None = None) -> tuple[Cell, ...]:
+def of_data_set(row: pd.Series, *network: Cell) -> tuple[Cell, ...]:
     """Return the cells of a row on a data set: `network`, then method, counts, published value, ours, comparison."""
     return (
         Cell(row["dataset"] if row["canonical"] else f"{row['dataset']} †"),
@@ -80,7 +80,7 @@ def of_data_set(row: pd.Series, *network: Cell, published_row: pd.Series | None 
         published.configuration_cell(row),
         Cell(row["label"]),
         published.parameters_cell(row),
-        published.published_cell(row if published_row is None else published_row),
+        published.published_cell(row),
         published.ours_cell(row),
         published.against_cell(row),
         published.verdict_cell(row),

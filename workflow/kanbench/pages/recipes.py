@@ -164,6 +164,8 @@ def _uses(tree: ast.Module) -> Iterator[Path]:
                     yield folder() / PUBLISHED_FILE
                 if file.stem == "answers":
                     yield from (PACKAGE / name for name in ANSWERING)
+                if file.stem in ("answers", "published"):
+                    yield from (PACKAGE / f"verdicts/{name}.py" for name in ("declared", "references"))
                     yield from (file for file in (claims_file(), references_file()) if file.is_file())
 
 

@@ -25,6 +25,8 @@ from kanbench.verdicts.outcome import Outcome
 SUITE = "MetaKAN benchmark"
 WAIVED = "method_info.waived."
 """Beginning of the columns that hold why a rule of the contract is waived for a method."""
+NOT_MEASURED = "method_info.not_measured."
+"""Beginning of the columns that hold why a quantity of a method that trains itself is null."""
 VERDICT_ORDER = ("holds", "in part", "undecided", "fails", "no records")
 CLAIMS_CAPTION = (
     "Each statement, with the tasks that its verdict is about, and what the records say. Ratios are method over "
@@ -157,8 +159,21 @@ def described(made: table.Table, recipe: recipes.Recipe, record_set: RecordSet) 
         title=recipe.title,
         caption=recipe.caption,
         citation=f"{record_set.citation}, table {recipe.name}.",
-        notes=(*made.notes, *_waivers(frames.of_experiments(record_set.frame, recipe.experiments))),
+        notes=(*made.notes, *_notes(frames.of_experiments(record_set.frame, recipe.experiments))),
     )
+
+
+def _notes(records: pd.DataFrame) -> list[str]:
+    """Return the notes that every table has: what is waived or not measured, and what was taken from others."""
+    notes = _waivers(records)
+    for column in sorted(name for name in records if name.startswith(NOT_MEASURED)):
+        what = column.removeprefix(NOT_MEASURED).replace("_", " ")
+        for (label, reason), _ in records[records[column].notna()].groupby(["label", column]):
+            notes.append(f"{label}: {what} not measured, since {reason}.")
+    if "origin" in records:
+        for origin, runs in records[records["origin"].notna()].groupby("origin"):
+            notes.append(f"From {origin}: {len(runs)} runs of a bundle of others, as they published them.")
+    return notes
 
 
 def _waivers(records: pd.DataFrame) -> list[str]:

@@ -110,6 +110,10 @@ class _Merge:
             problems = check.line(entry, label)
             if entry.get("status") == "absent" and not problems:
                 return
+            if "origin" in entry:
+                expected = "records that this set's study made"
+                self._refuse(label, "origin", str(entry["origin"])[:80], expected, "take the bundle that it is from")
+                return
             entry.pop("experiments")
             entry = entry if problems else record.sealed(entry)
         else:

@@ -147,11 +147,16 @@ def findings(
 
 
 def line(content: Mapping[str, Any], label: str) -> list[Finding]:
-    """Return what is wrong with a line of a record set: a record with `experiments`, or a planned run without one."""
+    """Return what is wrong with a line of a record set: a record with `experiments`, or a planned run without one.
+
+    A line that was taken from others names its `origin` too.
+    """
     used = content.get("experiments", [])
     if not isinstance(used, list) or not all(isinstance(each, str) for each in used):
         return [Finding(label, "experiments", repr(used)[:80], "a list of experiments", "collect the records again")]
-    plain = {key: value for key, value in content.items() if key != "experiments"}
+    if not isinstance(content.get("origin", ""), str):
+        return [Finding(label, "origin", repr(content["origin"])[:80], "a text", "collect the records again")]
+    plain = {key: value for key, value in content.items() if key not in ("experiments", "origin")}
     if plain.get("status") == "absent":
         plain |= {"status": "skipped", "code": plain.get("code") or {"commit": None, "dirty": None, "digest": ""}}
     return findings(plain, label, whole=content, protocol=False)

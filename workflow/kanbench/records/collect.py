@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from typing import Any
 from kanbench.base import paths
 from kanbench.base.atomic import write_bytes, write_text
 from kanbench.base.errors import Finding, InvalidInput, MissingData
-from kanbench.records import check, record
+from kanbench.records import adopted, check, record
 
 RECORDS = "records.jsonl.gz"
 TABLE = "records.csv"
@@ -52,7 +51,10 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def gather(plan: Mapping[str, Any], runs: Path) -> Collection:
-    """Return the records of the planned runs; a planned run without a record is a row of status `absent`."""
+    """Return the records of the planned runs, and those taken from others beside them (`adopted`).
+
+    A planned run without a record is a row of status `absent`.
+    """
     found = Collection()
     for name, planned in plan["runs"].items():
         content, problems = check.read(runs / f"{name}.json", name, planned["spec"])
@@ -62,6 +64,11 @@ def gather(plan: Mapping[str, Any], runs: Path) -> Collection:
             found.absent.append(name)
             content = _absent(planned)
         found.records.append({**content, "experiments": planned["experiments"]})
+    taken = adopted.read(runs.parent)
+    if taken:
+        found.records = adopted.joined(found.records, taken)
+        there = {line["run"] for line in taken}
+        found.absent = [name for name in found.absent if name not in there]
     return found
 
 
@@ -120,6 +127,6 @@ def write(records: list[dict[str, Any]], folder: Path) -> None:
 
     lines = [record.sealed(entry) for entry in records]
     text = "".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in lines)
-    write_bytes(folder / RECORDS, gzip.compress(text.encode(), mtime=0))
+    write_bytes(folder / RECORDS, record.compressed(text))
     table = frame.csv_text(frame.to_frame(lines))
     write_bytes(folder / TABLE, table.encode())

@@ -126,10 +126,11 @@ def to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     metric at the step chosen on validation), `error` (`value`, or 1 - `value` where higher is better),
     `legacy_error` (the same of the best test evaluation), `cell` (digest of the spec without its seed: the
     replicates of one cell differ in their seed only) and `settings` (what tells cells of a task and method apart).
-    Results that different packages made, or a package and the code that stands in for it, are of different methods.
+    Results that different packages made, or a package and the code that stands in for it, are of different methods, and
+    so are those that were taken from others (`origin`).
     Columns that a record lacks are null. Absent runs take family, metric and goal from other runs of their task.
     """
-    records = _apart([dict(record) for record in records])
+    records = [_from_others(record) for record in _apart([dict(record) for record in records])]
     _complete(records)
     tasks, settings = _task_labels(records), _settings_labels(records)
     labels = _unique_labels(records)
@@ -219,6 +220,16 @@ def _packages(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the packages outside the suite that made a record, each with its version and the start of its digest."""
     found = (record.get("code") or {}).get("packages") or {}
     return tuple((name, f"{each['version']}-{each['digest'][:6]}") for name, each in sorted(found.items()) if each)
+
+
+def _from_others(record: dict[str, Any]) -> dict[str, Any]:
+    """Name in method and label the bundle that a record was taken from: it shares no cell with records of one's own."""
+    origin = record.get("origin")
+    if not origin:
+        return record
+    method = record["spec"]["method"]
+    spec = {**record["spec"], "method": {**method, "name": f"{method['name']}@{origin}"}}
+    return {**record, "spec": spec, "label": f"{record.get('label') or method['name']} (from {origin})"}
 
 
 def _named(record: dict[str, Any]) -> dict[str, Any]:

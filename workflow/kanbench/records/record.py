@@ -6,6 +6,7 @@ changed by hand, or by a disk, does not go with it.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -86,6 +87,11 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 def text(content: Mapping[str, Any]) -> str:
     """Return a sealed record as the text of its file."""
     return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def compressed(text: str) -> bytes:
+    """Return the text of a record set as its file has it: equal texts give equal bytes."""
+    return gzip.compress(text.encode(), mtime=0)
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:

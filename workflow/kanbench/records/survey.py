@@ -191,7 +191,7 @@ def _seals(path: Path) -> str:
     seals = {
         line["run"]: seal({key: value for key, value in line.items() if key != "experiments"})
         for line in lines
-        if line["status"] != "absent"
+        if line["status"] != "absent" and "origin" not in line
     }
     return _of(seals.items())
 

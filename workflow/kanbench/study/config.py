@@ -13,7 +13,7 @@ from typing import Any
 from kanbench.base import paths, schema
 from kanbench.base.budget import quarter, whole
 from kanbench.base.errors import Finding, InvalidInput, nearest
-from kanbench.baselines.discovery import REST
+from kanbench.baselines.discovery import REST, Baseline
 from kanbench.study import looks, quarters
 
 DEFAULT_STUDY = "workflow/config/laptop.yaml"
@@ -27,6 +27,9 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "timeout_seconds": None,
 }
 GAMMA_DEFAULT = 0.975
+BUDGET = ("steps", "epochs", "batch_size")
+OWN = "own"
+"""In the place of an optimiser, that a method trains itself."""
 CAPTURE_DEFAULT = "auto"
 """Left out of the settings, so that a run is the same one whether its study says so or not: it changes no number."""
 
@@ -225,6 +228,17 @@ def _lbfgs_findings(training: Mapping[str, Any], label: str, key: str) -> Iterat
         yield Finding(label, f"{key}.groups", found, expected, "remove groups, or take adam or adamw")
 
 
+def for_method(training: Mapping[str, Any], baseline: Baseline) -> dict[str, Any]:
+    """Return training settings as they apply to the methods of a baseline.
+
+    Of an estimator, which trains itself, those alone remain by which its runs are paired with runs of others.
+    """
+    if not baseline.fits_itself:
+        return for_groups(training, baseline.groups)
+    kept = {name: training[name] for name in (*BUDGET, "timeout_seconds") if name in training}
+    return {**kept, "optimiser": OWN, "evaluations": 1}
+
+
 def for_groups(training: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
     """Return training settings as they apply to a method with the parameter groups `groups`.
 
@@ -242,8 +256,10 @@ def for_groups(training: Mapping[str, Any], groups: Sequence[str]) -> dict[str, 
 def with_knobs(training: Mapping[str, Any], knobs: Mapping[str, Any]) -> dict[str, Any]:
     """Return training settings with what a trial drew laid over them: `<knob>`, or `<group>.<knob>` for one group.
 
-    L-BFGS has one learning rate, so draws for a group do not reach it.
+    L-BFGS has one learning rate, so draws for a group do not reach it, and a method that trains itself has none.
     """
+    if training["optimiser"] == OWN:
+        return dict(training)
     top = {name: value for name, value in training.items() if name != "groups"}
     groups = {name: dict(entry) for name, entry in training.get("groups", {}).items()}
     for name, value in knobs.items():

@@ -162,7 +162,8 @@ def _samples(info: taskinfo.TaskInfo, task: Mapping[str, Any]) -> tuple[int, int
         return task["train_samples"], task["validation_samples"] + task["test_samples"]
 
     def everything(setting: str) -> int:
-        return task.get(setting) or info.settings[setting]["schema"].get("maximum", 10_000)
+        known = info.settings.get(setting, {"schema": {}})
+        return task.get(setting) or known["schema"].get("maximum", 10_000)
 
     total = everything("train_samples")
     test = total * task["test_fraction"] if "test_fraction" in task else everything("test_samples")

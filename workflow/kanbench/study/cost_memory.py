@@ -52,7 +52,9 @@ def estimator(
     """Return the function from a spec to its peak in bytes and what that rests on."""
     calibration = cost.Calibration(records, model_bytes, recorded_bytes)
 
-    def peak(spec: Mapping[str, Any]) -> tuple[float, str]:
+    def peak(spec: Mapping[str, Any]) -> tuple[float, str] | None:
+        if spec["training"]["optimiser"] not in STATES:
+            return None  # a method that trains itself, of whose memory nothing is known
         found = calibration.estimate(spec)
         if found.level in cost.MEASURED:
             return found.value, RECORDS

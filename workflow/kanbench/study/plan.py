@@ -15,7 +15,7 @@ from kanbench import PROTOCOL
 from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.base.spec import canonical, run_name
 from kanbench.base.spec import digest as spec_digest
-from kanbench.baselines import discovery
+from kanbench.baselines import discovery, environments
 from kanbench.study import config, due, looks, rates, search, sources, together, tuning
 from kanbench.tasks import taskinfo
 from kanbench.training import analyses
@@ -93,11 +93,23 @@ class Plan:
         return [*([weights] if needed else []), *self.due.counting(done)]
 
     def settled(self, name: str) -> list[str]:
-        """Return what a run is made from whose time does not count: the proof that its data set is there."""
+        """Return what a run is made from whose time does not count: proof that its data and environment are there."""
         dataset, done = self.tasks[self.runs[name].spec["task"]["name"]].data, self.due.made(name)
-        proof = f"results/data/{dataset}.txt" if dataset else None
-        needed = proof and (not done or Path(proof).is_file())
-        return [*([proof] if needed else []), *self.due.settled(done)]
+        proofs = [*([f"results/data/{dataset}.txt"] if dataset else []), *environments.proof(self._baseline(name))]
+        return [*(proof for proof in proofs if not done or Path(proof).is_file()), *self.due.settled(done)]
+
+    @cached_property
+    def environments(self) -> dict[str, str]:
+        """The baselines with an environment of their own, by its name: their first, where several ask for the same."""
+        asking = {m.baseline.name: m.baseline for m in self.methods.values() if m.baseline.environment}
+        return {environments.of(each).name: name for name, each in sorted(asking.items(), reverse=True)}
+
+    def python(self, name: str) -> str:
+        """Return the interpreter that makes a run."""
+        return environments.command(self._baseline(name))
+
+    def _baseline(self, name: str) -> discovery.Baseline:
+        return self.methods[self.runs[name].spec["method"]["name"]].baseline
 
     def flags(self, name: str) -> str:
         """Return the further arguments of `kanbench train` for a run."""
@@ -339,7 +351,7 @@ class _Expansion:
                     continue
                 axes = {k: v for k, v in experiment.get("axes", {}).items() if k in method.axes}
                 choices = list(config.combinations({**axes, **entry.get("settings", {})}))
-                fitting = [config.for_groups(training, method.baseline.groups) for training in trainings]
+                fitting = [config.for_method(training, method.baseline) for training in trainings]
                 for overrides, training in itertools.product(choices, fitting):
                     yield method, overrides, training, source
 

@@ -26,8 +26,10 @@ def drawn(
         InvalidInput: the study asks for a rate that nobody has chosen.
     """
     (info, _), (which, _, training, *_) = task, method
-    experiment, rate = study.content["experiments"][key], training[rates.RATE]
-    if rate == rates.SEARCHED:
+    experiment, rate = study.content["experiments"][key], training.get(rates.RATE)
+    if which.baseline.fits_itself:
+        yield from [] if rate == rates.SEARCHED else [{}]
+    elif rate == rates.SEARCHED:
         names = search.knobs(which.baseline.groups, training["optimiser"])
         made = rounds.of(key, info.family, which.name)
         yield from search.trials(names, experiment["search"], made)

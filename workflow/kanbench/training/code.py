@@ -30,20 +30,24 @@ HARNESS = (
 """Files of the harness on which the numbers of every run depend."""
 CAPTURE = ("training/capture.py", "training/graphs.py")
 """Files on which the numbers of a run depend whose steps may be recorded."""
+FITTING = ("training/fitting.py", "baselines/estimators.py")
+"""Files on which the numbers of an estimator depend."""
 
 
 def files(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
     """Return the repository-relative files whose change makes a run stale, sorted.
 
-    They are those of its baseline, its task, its analyses, `HARNESS`, and `CAPTURE` where steps may be recorded.
+    They are those of its baseline, its task, its analyses, `HARNESS`, `CAPTURE` where steps may be recorded, and
+    `FITTING` where the baseline is an estimator.
 
     Args:
         spec: The spec of the run.
         methods: Methods by name (`kanbench.baselines.discovery`).
         tasks: Tasks by name (`kanbench.tasks.taskinfo`).
     """
-    found = {*depends.code_files(methods[spec["method"]["name"]].baseline), *tasks[spec["task"]["name"]].code_files}
-    harness = HARNESS + (CAPTURE if _recorded(spec) else ())
+    baseline = methods[spec["method"]["name"]].baseline
+    found = {*depends.code_files(baseline), *tasks[spec["task"]["name"]].code_files}
+    harness = HARNESS + (CAPTURE if _recorded(spec) else ()) + (FITTING if baseline.fits_itself else ())
     found |= {PACKAGE / name for name in harness}
     found |= {file for name in spec.get("analyses", ()) for file in analyses.code_files(name)}
     return sorted({paths.relative(Path(file)) for file in found})
