@@ -24,10 +24,12 @@ KEPT = ("table3_convolution", "peak_memory_by_category")
 ABOUT = bundling.About(["Doe, J.", "Lab X"], "Records of a test", "CC-BY-4.0", "2026-01-02")
 
 
-@pytest.fixture(autouse=True)
-def few_recipes(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def few_recipes():
     found = {name: recipe for name, recipe in recipes.discover().items() if name in KEPT}
-    monkeypatch.setattr(recipes, "discover", lambda: found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipes, "discover", lambda: found)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +37,23 @@ def invented() -> list[dict]:
     return [entry for entry in paper_records.records() if entry["spec"]["task"]["name"] == "mnist"][:40]
 
 
-@pytest.fixture
-def record_set(invented, tmp_path) -> Path:
-    folder = tmp_path / "mine"
+def gathered(records: list[dict], folder: Path) -> Path:
+    """Return the folder of a record set."""
     folder.mkdir()
-    lines = frame.read_lines(write_set(invented, tmp_path / "records.jsonl"))
-    collect.write(lines, folder)
+    collect.write(frame.read_lines(write_set(records, folder.with_suffix(".jsonl"))), folder)
     return folder
 
 
 @pytest.fixture
-def published(record_set, tmp_path) -> Path:
-    file = tmp_path / "bundle.zip"
-    bundling.publish(record_set, file, ABOUT)
-    return file
+def record_set(invented, tmp_path) -> Path:
+    return gathered(invented, tmp_path / "mine")
+
+
+@pytest.fixture(scope="module")
+def published(invented, few_recipes, tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("published")
+    bundling.publish(gathered(invented, place / "mine"), place / "bundle.zip", ABOUT)
+    return place / "bundle.zip"
 
 
 def changed(file: Path, change) -> Path:
@@ -78,14 +83,20 @@ def verify(file: Path, *, render: bool = True) -> int:
     return bundles.verify(Namespace(bundle=file, no_render=not render))
 
 
-def test_a_bundle_is_verified_and_is_the_same_every_time(published, record_set, capsys):
+def test_a_bundle_is_verified_and_is_the_same_every_time(published, tmp_path, capsys):
     assert verify(published) == 0
     said = capsys.readouterr().out
     assert "byte-equal" in said
     assert "40 lines are records" in said
-    again = published.with_name("again.zip")
-    bundling.publish(record_set, again, ABOUT)
-    assert again.read_bytes() == published.read_bytes()
+    content, folder = bundle.unpack(published, tmp_path)
+    again = tmp_path / "again.zip"
+    bundle.write(folder, again)
+    assert again.read_bytes() == published.read_bytes(), "equal files, equal bytes"
+    crate = (folder / "ro-crate-metadata.json").read_bytes()
+    for name in ("ro-crate-metadata.json", bundle.MANIFEST):
+        (folder / name).unlink()
+    bundling._describe(folder, ABOUT, content)
+    assert (folder / "ro-crate-metadata.json").read_bytes() == crate
 
 
 def test_it_is_described_for_people_and_machines(published, tmp_path):
@@ -122,12 +133,14 @@ def test_a_fault_is_found_and_named(published, fault):
         verify(changed(published, change), render=False)
 
 
-def test_bytes_that_a_disk_has_turned_are_found(published):
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_bytes_that_a_disk_has_turned_are_found(published, tmp_path, share):
     content = bytearray(published.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    published.write_bytes(content)
+    content[int(len(content) * share)] ^= 0xFF
+    turned = tmp_path / "turned.zip"
+    turned.write_bytes(content)
     with pytest.raises(InvalidInput):
-        verify(published, render=False)
+        verify(turned, render=False)
 
 
 def test_a_table_that_was_changed_with_its_digest_is_not_rendered_again(published):
@@ -175,14 +188,11 @@ def theirs(invented: list[dict]) -> list[dict]:
     return found
 
 
-@pytest.fixture
-def their_bundle(invented, tmp_path) -> Path:
-    folder = tmp_path / "their_lab"
-    folder.mkdir()
-    collect.write(frame.read_lines(write_set(theirs(invented), tmp_path / "theirs.jsonl")), folder)
-    file = tmp_path / "theirs.zip"
-    bundling.publish(folder, file, ABOUT)
-    return file
+@pytest.fixture(scope="module")
+def their_bundle(invented, few_recipes, tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("theirs")
+    bundling.publish(gathered(theirs(invented), place / "their_lab"), place / "theirs.zip", ABOUT)
+    return place / "theirs.zip"
 
 
 def test_what_is_taken_stands_in_the_tables_with_its_origin_and_is_compared(record_set, their_bundle, capsys):
@@ -203,17 +213,15 @@ def test_what_is_taken_stands_in_the_tables_with_its_origin_and_is_compared(reco
     assert frame.read_lines(record_set / collect.RECORDS) == lines, "taking it again changes nothing"
 
 
-def test_another_result_of_ones_own_run_is_refused_and_nothing_is_kept(record_set, invented, tmp_path):
+def test_another_result_of_ones_own_run_is_refused_and_nothing_is_kept(record_set, published, invented, tmp_path):
     other = copy.deepcopy(invented)
     other[0]["parameters"]["trainable"] += 1
-    folder = tmp_path / "their_lab"
-    folder.mkdir()
-    collect.write(frame.read_lines(write_set(other, tmp_path / "other.jsonl")), folder)
-    file = tmp_path / "other.zip"
-    bundling.publish(folder, file, ABOUT)
+    mine = gathered(other, tmp_path / "other")
     with pytest.raises(InvalidInput, match=r"another result \(parameters\)"):
-        bundles.take(Namespace(bundle=file, into=record_set))
-    assert not (record_set / adopted.FOLDER).exists()
+        bundles.take(Namespace(bundle=published, into=mine))
+    assert not (mine / adopted.FOLDER).exists()
+    bundles.take(Namespace(bundle=published, into=record_set))
+    assert all("origin" not in line for line in frame.read_lines(record_set / collect.RECORDS)), "one's own stay so"
 
 
 def test_a_study_gathers_what_it_took_and_counts_it_apart(record_set, their_bundle, invented):

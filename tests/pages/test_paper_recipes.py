@@ -45,7 +45,7 @@ def test_table_2_shows_mse_beside_the_published_one_and_averages(everything):
     assert (row["verdict"], row["unit"]) == ("undecided", "seeds")  # two seeds
     table = module.rows(data)
     texts = [cell.text for cell in table.rows[list(data.index).index(row.name)]]
-    assert "0.00376" in texts
+    assert "0.00376" in {text.removesuffix(f" ({published.ANOTHER})") for text in texts}
     assert style.number(row["median"] ** 2) in texts
     averages = data[data["kind"] == "average"].set_index(["dataset", "grid_size", "depth", "method"])
     everyone = averages.loc[("all formulas (8)", 5, 1, "metakan-relu")]
@@ -63,6 +63,38 @@ def test_a_published_value_of_one_grid_size_stands_at_that_grid_size_only(everyt
     other = data[(data["grid_size"] != 5) & (data["kind"] == "formula")]
     assert len(other)
     assert other["published"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["table2_function_fitting", "table3_convolution", "table5_fully_connected"])
+def test_a_published_count_stands_beside_a_network_of_that_size_alone(everything, name):
+    module, data = shown(name, everything)
+    counted = data[data["published_parameters"].notna()]
+    assert (abs(counted["parameters"] / counted["published_parameters"] - 1) < 0.021).all()
+    other = data[data["published_for"] == published.ANOTHER]
+    assert len(counted) + len(other), "there are published values"
+    made = module.rows(data)
+    cells = [(row[made.columns.index("Parameters")].text, row) for row in made.rows]
+    for position in [list(data.index).index(label) for label in other.index]:
+        assert "published" not in cells[position][0]
+        assert any(cell.text.endswith(f"({published.ANOTHER})") for cell in cells[position][1])
+    assert any("another network" in note.lower() for note in made.notes) == bool(len(other))
+
+
+def test_a_method_without_a_partner_is_compared_with_the_declared_reference(everything):
+    rows = everything[everything["method"] == "efficient_kan"]
+    names = {"method": "my_kan", "label": "My KAN", "run": "mine/" + rows["run"]}
+    module, data = shown("table2_function_fitting", pd.concat([everything, rows.assign(**names)], ignore_index=True))
+    mine = data[(data["method"] == "my_kan") & (data["kind"] == "formula")]
+    assert len(mine)
+    assert set(mine["partner"]) == {"efficient-KAN"}
+    assert set(mine["against"]) == {1.0}, "the same runs"
+    averages = data[(data["method"] == "my_kan") & (data["kind"] == "average")]
+    assert set(averages["partner"]) == {"efficient-KAN"}
+    reference = data[(data["method"] == "efficient_kan") & (data["kind"] == "formula")]
+    assert set(reference["partner"]) == {published.REFERENCE}
+    made = module.rows(data)
+    texts = {row[made.columns.index("Verdict")].text for row in made.rows if row[4].text == "efficient-KAN"}
+    assert texts == {"not compared"}
 
 
 def test_table_3_compares_each_basis_with_its_own(everything):

@@ -68,10 +68,8 @@ def against_partners(
                     found = comparison.compare(mine, others, "error", margin=margin, ratio=ratio)
                 row = {"dataset": name, **shared, "method": method, "label": _label(mine.iloc[0], cells[method] > 1)}
                 ours = _ours(mine, others, purpose, found)
-                reference = (
-                    {"partner": REFERENCE} if default and partner("", {}, default, cells.index) == method else {}
-                )
-                ours |= reference if not ours["partner"] else {}
+                if not ours["partner"] and method == partner("", {}, default, cells.index):
+                    ours["partner"] = REFERENCE
                 rows.append(row | _published(listed, (name, method), ours["parameters"]) | ours)
     return pd.DataFrame(rows)
 
@@ -88,6 +86,8 @@ def declared_references(records: pd.DataFrame, name: str, experiments: Sequence[
     """Return the declared references of a list of `claims.yaml`, the one that was chosen on validation first."""
     forms = declared.read(recipes.claims_file()).get("references", {}).get(name, {})
     methods = [*forms.get("methods", ()), *forms.get("where_they_run", ())]
+    if not methods:
+        return []
     claim = {"criterion": {"references": methods}, "experiment": list(experiments), "required": forms.get("methods")}
     choice = references.of_claim(claim, records, references.load(recipes.references_file()))
     return list(dict.fromkeys([*choice.methods, *methods] if choice.made else methods))
