@@ -31,6 +31,10 @@ VERBS = [
     "failures",
     "retry",
     "conclude",
+    "publish",
+    "verify",
+    "take",
+    "environment",
     "check-baseline",
     "new-baseline",
 ]
