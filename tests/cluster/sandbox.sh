@@ -16,6 +16,10 @@ end() { # ends the process that a file names, and waits for it
   kill -9 "$pid" 2>/dev/null || true
 }
 
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
 start_daemon() { # start_daemon NAME COMMAND...: in the background, its process in FOLDER/NAME.pid
   local name=$1
   shift
@@ -34,8 +38,8 @@ case $action in
     cat >"$folder/slurm.conf" <<CONF
 ClusterName=sandbox
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=${SANDBOX_PORT:-16817}
-SlurmdPort=$((${SANDBOX_PORT:-16817} + 1))
+SlurmctldPort=$(free_port)
+SlurmdPort=$(free_port)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge

@@ -1,6 +1,8 @@
 import sys
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 from kanbench.baselines import discovery
 from kanbench.study import config as studies
 from kanbench.pages import recipes
@@ -26,6 +28,14 @@ RESULTS = STUDY.folder
 RECIPES = recipes.discover()
 FIGURES = [name for name, recipe in RECIPES.items() if recipe.kind == "figure"]
 TABLES = [name for name, recipe in RECIPES.items() if recipe.kind == "table"]
+
+
+def cores():
+    """Return how many cores the workflow has on this machine; None where its jobs run on a cluster."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return None
 
 
 wildcard_constraints:

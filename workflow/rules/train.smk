@@ -38,7 +38,7 @@ rule profile:
         run=PLAN.profiled,
     conda:
         "../../environment.yml"
-    threads: workflow.cores or 1
+    threads: cores() or 1
     resources:
         gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
         # What a cluster is asked for; on one machine gpu_slots decides how many runs share a GPU.
@@ -64,7 +64,7 @@ rule train:
         run=f"(?!{PLAN.profiled}|(?:{PLAN.kept}|{PLAN.joined})\\.json).+",
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: PLAN.threads(wildcards.run, workflow.cores)
+    threads: lambda wildcards: PLAN.threads(wildcards.run, cores())
     resources:
         gpu_slots=lambda wildcards: PLAN.gpu_slots(wildcards.run),
         # What a cluster is asked for; on one machine gpu_slots decides how many runs share a GPU.
