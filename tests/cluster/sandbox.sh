@@ -66,7 +66,7 @@ KillWait=5
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cores * 4)) RealMemory=65536 Gres=gpu:${SANDBOX_GPUS:-1} State=UNKNOWN
-PartitionName=gpu Nodes=ALL Default=YES MaxTime=60 DefaultTime=10 State=UP
+PartitionName=gpu Nodes=ALL Default=YES MaxTime=UNLIMITED DefaultTime=10 State=UP
 CONF
     # Devices that are not there: what is tested is that a GPU is asked for and counted, not that it computes.
     for number in $(seq "${SANDBOX_GPUS:-1}"); do : >"$folder/device$number"; done
