@@ -215,9 +215,12 @@ class EdgeLayer(nn.Module):
 
     def _evaluate(self, x: Tensor, shape: FullyConnected | Convolution) -> Tensor:
         mode = "materialized" if self.edges.family.learned else self.mode  # other forms take no gradient of a family
-        source, y, used = self.edges.source(), None, set()
-        apart = mode == "auto" and plain_bytes(x, source, self.basis, shape) > PLAIN_BYTES
-        for each in self.edges.curves() if apart else [source]:
+        curves, y, used = self.edges.curves(), None, set()
+        if len(curves) > 1 and (
+            mode != "auto" or plain_bytes(x, self.edges.source(), self.basis, shape) <= PLAIN_BYTES
+        ):
+            curves = [self.edges.source()]
+        for each in curves:
             part, form = evaluate(x, each, self.basis, shape, mode)
             y = part if y is None else y + part
             used.add(form)

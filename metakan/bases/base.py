@@ -39,12 +39,17 @@ class Basis(ABC):
 
     def slopes(self, x: Tensor) -> Tensor:
         """Return the derivative of `planes`, elementwise in ``x`` and without a graph, ``(n_b, *x.shape)``."""
+        return self.derivative(x, 1)
+
+    def derivative(self, x: Tensor, order: int) -> Tensor:
+        """Return a derivative of `planes`, elementwise in ``x`` and without a graph, ``(n_b, *x.shape)``."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            planes = self.planes(leaf)
-            ones = torch.ones_like(x)
-            rows = [torch.autograd.grad(plane, leaf, ones, retain_graph=True)[0] for plane in planes.unbind(0)]
-        return torch.stack(rows)
+            planes, ones = self.planes(leaf), torch.ones_like(x)
+            for left in range(order, 0, -1):
+                again = {"create_graph": True} if left > 1 else {"retain_graph": True}
+                planes = torch.stack([torch.autograd.grad(plane, leaf, ones, **again)[0] for plane in planes.unbind(0)])
+        return planes.detach()
 
     def features(self, x: Tensor, dim: int = -1) -> Tensor:
         """Return ``b(x)`` with the basis functions along a new dimension ``dim`` of size ``n_b``."""
@@ -53,6 +58,10 @@ class Basis(ABC):
     def at(self, x: Tensor, dim: int) -> Evaluation:
         """Return the features of ``x`` along ``dim`` and the way back from their gradient, without a graph."""
         return Evaluation(self, x, dim)
+
+    def derivatives(self, x: Tensor, orders: tuple[int, ...], dim: int) -> Derivatives:
+        """Return some derivatives of the features of ``x``, each along ``dim``, without a graph."""
+        return Derivatives(self, x, orders, dim)
 
     def edge_sum(self, x: Tensor, numbers: Tensor) -> Tensor:
         """Return ``y (batch, out)`` from ``x (batch, in)`` and ``numbers (out, in, n_b)``, for non-linear families."""
@@ -101,6 +110,26 @@ class Evaluation:
     def pull(self, gradient: Tensor) -> Tensor:
         """Return the gradient of ``x`` from that of `features`, which is overwritten."""
         return gradient.mul_(self.basis.slopes(self.x).movedim(0, self.dim)).sum(self.dim)
+
+
+class Derivatives:
+    """Derivatives ``b^(n)(x)`` of a linear family's features at given points; nothing here is recorded by autograd."""
+
+    def __init__(self, basis: Basis, x: Tensor, orders: tuple[int, ...], dim: int):
+        self.basis, self.x, self.orders, self.dim = basis, x, orders, dim
+
+    def mixed(self, factors: tuple[Tensor, ...]) -> Tensor:
+        """Return the sum over the orders of ``factor * b^(order)(x)``, with the basis functions along ``dim``."""
+        total = None
+        for factor, order in zip(factors, self.orders, strict=True):
+            part = self.basis.derivative(self.x, order) * factor
+            total = part if total is None else total.add_(part)
+        return total.movedim(0, self.dim)
+
+    def project(self, gradient: Tensor) -> tuple[Tensor, ...]:
+        """Return the sum over the basis functions of ``gradient * b^(order)(x)``, one for each order."""
+        gradient = gradient.movedim(self.dim, 0)
+        return tuple((self.basis.derivative(self.x, order) * gradient).sum(0) for order in self.orders)
 
 
 class PolynomialBasis(Basis):

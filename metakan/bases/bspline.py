@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import checks, native
-from .base import Basis, Evaluation
+from .base import Basis, Derivatives, Evaluation
 from .local import LocalSplines
 from .silu import pull_silu, silu, silu_values
 
@@ -114,13 +114,23 @@ class _NativeEvaluation(Evaluation):
     """The same by a kernel. Features lie along the dimension after the second, as layers want them."""
 
     def features(self) -> Tensor:
-        lowest = torch.finfo(self.x.dtype).min  # where SiLU has reached its limit
-        return self.basis.local.kernel(self.x, 0).features(self.x.clamp(min=lowest))
+        return self.basis.local.kernel(self.x, 0).features(self.x)
 
     def pull(self, gradient: Tensor) -> Tensor:
-        limits = torch.finfo(self.x.dtype)
-        finite = self.x.clamp(limits.min, limits.max)
-        return self.basis.local.kernel(self.x, 1).pull(finite, gradient.contiguous())
+        return self.basis.local.kernel(self.x, 1).pull(self.x, gradient.contiguous())
+
+
+class _NativeDerivatives(Derivatives):
+    """The same by a kernel."""
+
+    def mixed(self, factors: tuple[Tensor, ...]) -> Tensor:
+        kernel = self.basis.local.derivatives(self.x, self.orders)
+        stacked = torch.stack(factors) if len(factors) > 1 else factors[0].contiguous()
+        return kernel.mixed(self.x, stacked, self.dim)
+
+    def project(self, gradient: Tensor) -> tuple[Tensor, ...]:
+        kernel = self.basis.local.derivatives(self.x, self.orders)
+        return kernel.project(self.x, gradient.contiguous(), self.dim).unbind(0)
 
 
 class BSpline(Basis):
@@ -155,9 +165,17 @@ class BSpline(Basis):
         return torch.cat([splines, silu(x).unsqueeze(0)])
 
     def slopes(self, x: Tensor) -> Tensor:
+        return self.derivative(x, 1)
+
+    def derivative(self, x: Tensor, order: int) -> Tensor:
         with torch.no_grad():
-            splines = _spline_planes(x, self.centres(x), self.spacing, self.spline_order, 1)
-            return torch.cat([splines, silu_values(x, 1).unsqueeze(0)])
+            splines = _spline_planes(x, self.centres(x), self.spacing, self.spline_order, order)
+            return torch.cat([splines, silu_values(x, order).unsqueeze(0)])
+
+    def derivatives(self, x: Tensor, orders: tuple[int, ...], dim: int) -> Derivatives:
+        if native.DERIVES and native.serves(x) and self.spline_order <= native.MOST_ORDER:
+            return _NativeDerivatives(self, x.contiguous(), orders, dim)
+        return super().derivatives(x, orders, dim)
 
     def at(self, x: Tensor, dim: int) -> Evaluation:
         """Evaluate by local support where scattering is quick and in a fixed order."""

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from .. import native
+from .silu import gate_polynomials
+
+SMALL_PRODUCT = 2**14
 
 
 def piece_coefficients(order: int) -> list[list[float]]:
@@ -29,6 +32,19 @@ def piece_coefficients(order: int) -> list[list[float]]:
     return rows
 
 
+def _small_product(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b``; libraries take longer to set out than a few thousand multiplications last."""
+    if a.shape[0] * b.numel() > SMALL_PRODUCT:
+        return a @ b
+    return (a.unsqueeze(2) * b).sum(1)
+
+
+def _gates(orders: tuple[int, ...]) -> Tensor:
+    pairs = [gate_polynomials(order) for order in orders]
+    powers = max(len(row) for pair in pairs for row in pair)
+    return torch.tensor([[row + [0] * (powers - len(row)) for row in pair] for pair in pairs], dtype=torch.float64)
+
+
 class LocalSplines:
     """The ``count`` splines of degree ``order`` with knots ``start + spacing * i``, for i = 0, 1, ...
 
@@ -40,7 +56,7 @@ class LocalSplines:
         self.count, self.order, self.start, self.spacing = count, order, start, spacing
         self.cells = count + order + 2
         self._pieces = piece_coefficients(order)
-        self._constants: dict[tuple[str | int, torch.dtype], Tensor] = {}
+        self._constants: dict[tuple[object, torch.dtype], Tensor] = {}
 
     def locate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cell of each point, ``int64``, and the powers 0 to ``order`` of its place in it.
@@ -76,16 +92,27 @@ class LocalSplines:
         )
         return native.Splines(self.count, self.order, self.start, self.spacing, pieces)
 
+    def derivatives(self, like: Tensor, orders: tuple[int, ...]) -> native.SplineDerivatives:
+        """Return the kernel of several derivatives at once, those of SiLU among them."""
+        pieces = self._constant(("pieces", orders), like, lambda: self._padded(orders))
+        gates = self._constant(("gates", orders), like, lambda: _gates(orders))
+        return native.SplineDerivatives(self.count, self.order, self.start, self.spacing, pieces, gates)
+
+    def _padded(self, orders: tuple[int, ...]) -> Tensor:
+        zeros = [[0.0] * (self.order + 1)] * (self.order + 1)
+        rows = [(self.derivative(order) + zeros)[: self.order + 1] for order in orders]
+        return torch.tensor(rows, dtype=torch.float64)
+
     def polynomials(self, coefficients: Tensor) -> Tensor:
         """Return the polynomials ``(c, cells, order + 1)`` of functions with ``coefficients (c, count)``.
 
         Those of a cell are in rising powers of the place in it.
         """
-        return (coefficients @ self._tables(coefficients)).unflatten(1, (self.cells, -1))
+        return _small_product(coefficients, self._tables(coefficients)).unflatten(1, (self.cells, -1))
 
     def pull_polynomials(self, gradient: Tensor) -> Tensor:
         """Return the gradient of the coefficients from that of `polynomials`."""
-        return gradient.flatten(1) @ self._tables(gradient).t()
+        return _small_product(gradient.flatten(1), self._tables(gradient).t())
 
     def _tables(self, like: Tensor) -> Tensor:
         """Return the polynomials of each spline alone, ``(count, cells * (order + 1))``."""
@@ -100,7 +127,7 @@ class LocalSplines:
                 row[cell * width : (cell + 1) * width] = [powers[place] for powers in self._pieces]
         return torch.tensor(rows, dtype=torch.float64).view(self.count, -1)
 
-    def _constant(self, name: str | int, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
+    def _constant(self, name: object, like: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """Return a constant in the dtype of ``like``, made once for tensors that have values."""
         if not native.has_values(like):
             return make().to(like)

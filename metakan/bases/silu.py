@@ -28,6 +28,14 @@ def pull_silu(gradient: Tensor, x: Tensor) -> Tensor:
     return torch.ops.aten.silu_backward(gradient, x.clamp(limits.min, limits.max))
 
 
+def gate_polynomials(derivative: int) -> tuple[list[int], list[int]]:
+    """Return the coefficients, in powers 0, 1, ... of the logistic function, of f and g: the derivative is f + t g."""
+    if derivative == 0:
+        return [], [0, 1]
+    alone = [derivative * c for c in _gate_coefficients(derivative - 1)]
+    return [0, *alone], [0, *_gate_coefficients(derivative)]
+
+
 def _gate_coefficients(derivative: int) -> list[int]:
     """Return the coefficients of a derivative of the logistic function in powers 1, 2, ... of itself."""
     coefficients = [1]

@@ -8,6 +8,7 @@ over the prompts of each segment.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from .. import native
+from .units import OrderedUnits
 
 
 class Curve:
@@ -26,20 +28,18 @@ class Curve:
 
     def __init__(self, prompts: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor):
         self.tensors = tuple(tensor.detach() for tensor in (w1, b1, w2, b2))
-        slope, offset = self.tensors[0][:, 0], self.tensors[1]
-        flat = slope == 0
-        kinks = torch.where(flat, torch.inf, -offset / slope)
-        kinks, order = torch.sort(kinks)
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order), device=order.device)
-        segment = torch.arange(len(order) + 1, device=order.device).unsqueeze(1)
-        rising = segment > rank
-        active = torch.where(flat, offset > 0, torch.where(slope > 0, rising, ~rising))
-        self.active = active.to(slope.dtype)
+        units = OrderedUnits.of(self.tensors[0][:, 0], self.tensors[1])
+        self.active, self.kinks = units.active(), units.kinks
         self.table = torch.cat(self._table(*self.tensors))
-        self.segments = len(order) + 1
-        self.kinks, self.bounds = kinks, prompts.aminmax()
+        self.segments = len(self.kinks) + 1
+        self.bounds = prompts.aminmax()
         self.sums = torch.zeros_like(self.table)
+
+    def fresh(self) -> Curve:
+        """Return the same curve with sums of its own."""
+        other = copy.copy(self)
+        other.sums = torch.zeros_like(self.sums)
+        return other
 
     @cached_property
     def search(self) -> Callable[[Tensor], Tensor]:
@@ -75,10 +75,12 @@ class Curve:
 
     def gradients(self) -> tuple[Tensor, ...]:
         """Return the gradient of (W1, b1, W2, b2) from the sums over the segments."""
-        with torch.enable_grad():
-            tensors = [tensor.clone().requires_grad_() for tensor in self.tensors]
-            table = torch.cat(self._table(*tensors))
-            return torch.autograd.grad(table, tensors, self.sums.to(table.dtype))
+        w1, b1, w2, _ = self.tensors
+        slopes, offsets = self.sums.to(self.table.dtype).split(self.segments)
+        of_slopes, of_offsets = self.active.t() @ slopes, self.active.t() @ offsets  # that of w1 w2' and b1 w2'
+        w1_gradient, b1_gradient = ((part * w2.t()).sum(1) for part in (of_slopes, of_offsets))
+        w2_gradient = of_slopes.t() * w1[:, 0] + of_offsets.t() * b1
+        return w1_gradient.unsqueeze(1), b1_gradient, w2_gradient, offsets.sum(0)
 
 
 def segment_search(kinks: Tensor, low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:

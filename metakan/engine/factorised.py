@@ -44,7 +44,7 @@ def _shared(x: Tensor, coefficients: Tensor, basis: Basis) -> tuple[Tensor, Tens
         values = functions.values(flat[start:stop])
         shared[:, start:stop] = values[:-1]
         offset[start:stop] = values[-1]
-    return shared.view(-1, *x.shape), offset.view_as(x)
+    return shared.view(len(shared), *x.shape), offset.view_as(x)
 
 
 def _shared_backward(

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
 
 from .. import native
 from ..bases import Basis
+from . import higher
 from .materialized import materialized
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
@@ -41,7 +41,12 @@ class Setting:
 
 
 class Form(ABC):
-    """One way to evaluate a layer; holds no tensors. ``tensors`` are the source's unless a form says otherwise."""
+    """One way to evaluate a layer; holds no tensors. ``tensors`` are the source's unless a form says otherwise.
+
+    A form that is ``closed`` also knows push and pull (see `higher`), on a linear basis.
+    """
+
+    closed = False
 
     def __init__(self, setting: Setting):
         self.setting = setting.bare()
@@ -85,13 +90,17 @@ class _Evaluation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
-        saved, needed = ctx.saved_tensors, _wanted(ctx)
+        saved, needed = ctx.saved_tensors, higher.wanted(ctx)
         if gradient is None:
             return (None,) * len(ctx.needs_input_grad)
         (x, *tensors), kept = saved[: ctx.count], saved[ctx.count :]
         with torch.autocast(x.device.type, enabled=False):
-            if torch.is_grad_enabled() or native.needs_operators(gradient, *saved):
-                return (None, *_differentiable(ctx.form, (x, *tensors), gradient.to(x.dtype), needed))
+            again, gradient_x = torch.is_grad_enabled(), gradient.to(x.dtype)
+            if again and ctx.form.closed and higher.in_circle(needed, len(tensors), gradient, *saved):
+                return (None, higher.slopes(ctx.form, x, gradient_x, *tensors), *[None] * len(tensors))
+            if again or native.needs_operators(gradient, *saved):
+                plain = lambda *inputs: (ctx.form.plain(*inputs),)
+                return (None, *higher.differentiable(plain, (x, *tensors), (gradient_x,), needed))
             return (None, *ctx.form.backward(x, tuple(tensors), kept, gradient, needed))
 
     @staticmethod
@@ -103,53 +112,3 @@ class _Evaluation(torch.autograd.Function):
             members.append(_Evaluation.apply(form, *own))
         outputs = tuple(torch.stack(parts) for parts in zip(*members, strict=True))
         return outputs, (0,) * len(outputs)
-
-
-def _wanted(ctx: Any) -> tuple[bool, ...]:
-    """Return which inputs' gradients this pass asks for, the form excepted.
-
-    `torch.autograd.grad` with respect to the points alone, as in a differential equation, needs none of the parameters,
-    although they require gradients.
-    """
-    needed = ctx.needs_input_grad[1:]
-    try:
-        nodes = [node for node, _ in ctx.next_functions[-len(needed) :]]
-    except AttributeError:  # in a transform of `torch.func` there are no nodes to ask
-        return needed
-    if len(nodes) != len(needed):
-        return needed
-    return tuple(need and (node is None or _executed(node)) for need, node in zip(needed, nodes, strict=True))
-
-
-def _executed(node: Any) -> bool:
-    try:
-        return torch._C._will_engine_execute_node(node)
-    except RuntimeError:  # how torch says that this is a leaf whose gradient is asked for
-        return True
-
-
-def _differentiable(form: Form, inputs: tuple[Tensor, ...], gradient: Tensor, needed: tuple[bool, ...]):
-    """Return the gradients of a form's inputs, recorded by autograd; None where they are not needed.
-
-    They are taken at views: an input may depend on another, as a layer's input does on what all layers share, and its
-    part of that gradient is not this layer's to give.
-    """
-    if peek_interpreter_stack() is not None:  # in a transform of `torch.func`, whose levels autograd does not know
-        return _pulled_in_transform(form, inputs, gradient, needed)
-    with torch.enable_grad():
-        inputs = tuple(tensor.view_as(tensor) for tensor in inputs)
-        y = form.plain(*inputs)
-        wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(y, wanted, gradient, create_graph=True, allow_unused=True))
-    return tuple(next(found) if need else None for need in needed)
-
-
-def _pulled_in_transform(form: Form, inputs: tuple[Tensor, ...], gradient: Tensor, needed: tuple[bool, ...]):
-    def plain(*asked: Tensor) -> Tensor:
-        own = iter(asked)
-        return form.plain(*(next(own) if need else tensor for tensor, need in zip(inputs, needed, strict=True)))
-
-    asked = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-    _, pull = torch.func.vjp(plain, *asked)
-    found = iter(pull(gradient))
-    return tuple(next(found) if need else None for need in needed)

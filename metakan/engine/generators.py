@@ -11,6 +11,7 @@ A generator offers
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,9 +86,14 @@ class NetworkTiles:
 class CurveTiles(NetworkTiles):
     """Scalar prompts through ReLU: a piecewise-linear curve, by segment lookup (see `Curve`)."""
 
-    def __init__(self, source: Generated):
+    def __init__(self, source: Generated, held: dict[str, Any] | None = None):
         super().__init__(source)
-        self.curve = Curve(source.prompts.detach(), *source.hidden, *source.output)
+        if held and "curve" in held:
+            self.curve = held["curve"].fresh()
+        else:
+            self.curve = Curve(source.prompts.detach(), *source.hidden, *source.output)
+            if held is not None:
+                held["curve"] = self.curve
         self._range: tuple[int, int] | None = None
 
     def _located(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
@@ -118,8 +124,8 @@ class CurveTiles(NetworkTiles):
 class KernelCurveTiles(CurveTiles):
     """The same by a kernel, which reads the prompts where they lie."""
 
-    def __init__(self, source: Generated):
-        super().__init__(source)
+    def __init__(self, source: Generated, held: dict[str, Any] | None = None):
+        super().__init__(source, held)
         table = self.curve.table.unflatten(0, (2, -1))
         self.kernel = native.Curve(table, self.curve.kinks, *(float(bound) for bound in self.curve.bounds))
         self.curve.sums = self.curve.sums.double()
@@ -170,9 +176,16 @@ class AmplifiedTiles:
         return bytes_each(source.shapes, count) + 2 * count * source.amplitudes.element_size()
 
 
-def make_generator(source: Dense | Generated | Amplified) -> DenseTiles | NetworkTiles | AmplifiedTiles:
-    """Return the quickest generator for a source on its device."""
-    return _kind(source)(source)
+def make_generator(
+    source: Dense | Generated | Amplified, held: dict[str, Any] | None = None
+) -> DenseTiles | NetworkTiles | AmplifiedTiles:
+    """Return the quickest generator for a source on its device.
+
+    Whoever asks several times for the same source gives each time the same ``held``, at first empty: it keeps what
+    does not depend on the number of edges.
+    """
+    kind = _kind(source)
+    return kind(source, held) if issubclass(kind, CurveTiles) else kind(source)
 
 
 def bytes_each(source: Dense | Generated | Amplified, count: int) -> int:

@@ -126,9 +126,8 @@ class KernelPieces:
         x = x.contiguous()
         values = x.new_empty(self.functions - 1, *x.shape)
         totals = x.new_zeros(x.shape[0], 1, *x.shape[2:])
-        lowest = torch.finfo(x.dtype).min  # where SiLU has reached its limit
         for rows in self._rows(x):
-            self.kernel.values(x[rows].clamp(min=lowest), values[:, rows], totals[rows])
+            self.kernel.values(x[rows], values[:, rows], totals[rows])
         return values, totals
 
     def pull_reduced(self, x: Tensor, gradient: Tensor, totals: Tensor, wants_x: bool) -> Tensor | None:
@@ -138,18 +137,17 @@ class KernelPieces:
         """
         x, totals = x.contiguous(), totals.contiguous()
         gradient = native.ready(gradient).contiguous()
-        found, limits = None, torch.finfo(x.dtype)
+        found = None
         if wants_x:
             found = gradient[0] if len(gradient) == 1 else torch.empty_like(x)
         for rows in self._rows(x):
             part = found[rows] if wants_x else None
-            points = x[rows].clamp(limits.min, limits.max)
-            self.kernel.pull(points, gradient[:, rows], totals[rows], part, self.sums)
+            self.kernel.pull(x[rows], gradient[:, rows], totals[rows], part, self.sums)
         return found
 
     @staticmethod
     def _rows(x: Tensor) -> list[slice]:
-        step = max(1, KERNEL_POINTS // max(x[0].numel(), 1))
+        step = max(1, KERNEL_POINTS // max(x[:1].numel(), 1))
         return [slice(start, start + step) for start in range(0, len(x), step)]
 
     def gradients(self) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import native
-from ..bases import Basis
+from ..bases import Basis, BSpline
 from .budget import PLAIN_BYTES, plain_bytes
 from .edgewise import Edgewise
 from .factorised import Factorised, factorisable
@@ -14,6 +14,7 @@ from .forms import Form, Setting
 from .fused import Fused, available
 from .materialized import materialized
 from .shape import Convolution, FullyConnected
+from .small import Small
 from .sources import Dense, Generated
 from .tiled import Tiled
 from .walk import Walk, quick, walkable
@@ -36,6 +37,8 @@ def evaluate(
         return _eager(Factorised, x, source, basis, shape), "factorised"
     if mode == "auto" and plain_bytes(x, source, basis, shape) <= PLAIN_BYTES:
         mode = "materialized"
+        if isinstance(basis, BSpline) and native.serves(x, source.parameter):
+            return _eager(Small, x, Dense(source.numbers()), basis, shape), mode
     if mode == "materialized":
         return materialized(x, source.numbers(), basis, shape), mode
     if mode == "auto" and available(x, source, basis, shape):

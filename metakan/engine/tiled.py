@@ -5,21 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import native
-from . import budget
-from .forms import Form, Setting
+from .closed import Closed, input_tiles
+from .forms import Setting
 from .generators import make_generator
 
 
-def input_tiles(x: Tensor, y: Tensor, setting: Setting) -> list[tuple[int, int]]:
-    """Return ranges of inputs (or input channels) whose temporaries fit the budget."""
-    count = setting.basis.numbers
-    arrays = 2 if native.serves(x) else 4
-    features = arrays * count * x.numel() // max(x.shape[1], 1) * x.element_size()
-    return budget.input_tiles(x, y, setting.source, setting.shape, count, features)[0]
-
-
-class Tiled(Form):
+class Tiled(Closed):
     """Keeps only ``x`` and the source's tensors for backward."""
 
     def forward(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor]:

@@ -23,7 +23,8 @@ from ..bases import Basis, BSpline
 from ..native import walk
 from ..native.walk import Features, Lanes, Units
 from . import budget
-from .forms import Form, Setting
+from .closed import Closed
+from .forms import Setting
 from .lattice import Lattice, Samples, lay_out, points, rows
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
@@ -65,7 +66,7 @@ def quick(source: Dense | Generated, shape: FullyConnected | Convolution) -> boo
     return source.parameter.shape[0] * min(shape.taps, MOST_SHARED) >= LEAST_OUTPUTS
 
 
-class Walk(Form):
+class Walk(Closed):
     """Keeps only ``x`` and the source's tensors for backward."""
 
     def forward(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor]:

@@ -26,12 +26,15 @@ from .serving import (
 )
 
 __all__ = [
-    "Curve", "MOST_FUNCTIONS", "MOST_ORDER", "Pieces", "Splines", "active", "disabled", "has_values", "looked_up",
-    "needs_operators", "transparent", "ready", "serves",
+    "Curve", "DERIVES", "MOST_FUNCTIONS", "MOST_ORDER", "Pieces", "SplineDerivatives", "Splines", "active", "disabled",
+    "has_values", "looked_up", "needs_operators", "transparent", "ready", "serves",
 ]  # fmt: skip
 
 MOST_ORDER = kernels.MOST_ORDER if kernels else 0
 """The highest degree of splines that the kernels know."""
+
+DERIVES = hasattr(kernels, "derivatives_float")
+"""Whether `SplineDerivatives` is among the kernels that were compiled."""
 
 MOST_FUNCTIONS = kernels.MOST_FUNCTIONS if kernels else 0
 """The most functions that `Pieces` can hold."""
@@ -112,6 +115,47 @@ class Splines:
         found = x.new_empty(x.shape)
         if x.numel():
             _run("features_pull", x, *self._shape(x), torch.sigmoid(x), gradient, found, found.stride(0))
+        return found
+
+
+@dataclass(frozen=True)
+class SplineDerivatives:
+    """Some derivatives of ``count`` uniform B-splines of degree ``order``, followed by those of SiLU.
+
+    ``start`` is the first knot and ``spacing`` the distance of knots. ``pieces (m, order + 1, order + 1)`` are the
+    coefficients of each derivative, in rising powers, of the splines that a knot interval meets; ``gates (m, 2, p)``
+    those of SiLU's as two polynomials in the logistic function, of which the second is multiplied by the argument.
+    Points are contiguous; numbers come along the dimension ``dim`` among those of the points.
+    """
+
+    count: int
+    order: int
+    start: float
+    spacing: float
+    pieces: Tensor
+    gates: Tensor
+
+    def _run(self, x: Tensor, factors: Tensor | None, numbers: Tensor, found: Tensor | None, dim: int) -> None:
+        if not x.numel():
+            return
+        columns = x[(0,) * dim].numel()
+        knots = (1 - self.start / self.spacing, 1 / self.spacing)
+        sizes = (self.count, self.order, len(self.pieces), self.gates.shape[2], self.pieces, self.gates)
+        shape = (x, x.numel() // columns, columns, *knots, *sizes, torch.sigmoid(x))
+        numbers_apart = (columns * (self.count + 1), 1, columns)
+        given = (0 if factors is None else factors, numbers, 0 if found is None else found)
+        _run("derivatives", x, *shape, *given, *numbers_apart)
+
+    def mixed(self, x: Tensor, factors: Tensor, dim: int) -> Tensor:
+        """Return the sum over derivatives of ``factors (m, *x.shape)`` times the functions at ``x``."""
+        values = x.new_empty(*x.shape[:dim], self.count + 1, *x.shape[dim:])
+        self._run(x, factors, values, None, dim)
+        return values
+
+    def project(self, x: Tensor, gradient: Tensor, dim: int) -> Tensor:
+        """Return, for each derivative, the sum over functions of ``gradient`` times the function: ``(m, *x.shape)``."""
+        found = x.new_empty(len(self.pieces), *x.shape)
+        self._run(x, None, gradient, found, dim)
         return found
 
 

@@ -7,6 +7,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -132,6 +133,7 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #include "curve.h"
 #include "splines.h"
 #include "pieces.h"
+#include "derivatives.h"
 #if WALKS
 #include "walk.h"
 #undef FOR_RUNS
@@ -150,6 +152,7 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #include "curve.h"
 #include "splines.h"
 #include "pieces.h"
+#include "derivatives.h"
 #if WALKS
 #include "walk.h"
 #endif
@@ -160,7 +163,8 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
     {"features" #suffix, features##suffix, METH_VARARGS, NULL},           \
     {"features_pull" #suffix, features_pull##suffix, METH_VARARGS, NULL}, \
     {"pieces_values" #suffix, pieces_values##suffix, METH_VARARGS, NULL}, \
-    {"pieces_pull" #suffix, pieces_pull##suffix, METH_VARARGS, NULL}
+    {"pieces_pull" #suffix, pieces_pull##suffix, METH_VARARGS, NULL},     \
+    {"derivatives" #suffix, derivatives_run##suffix, METH_VARARGS, NULL}
 
 #define WALK_METHODS(suffix)                                      \
     {"walk_memory" #suffix, walk_memory##suffix, METH_VARARGS, NULL}, \

@@ -33,7 +33,7 @@ INLINED void NAME(locate_block)(const NAME(pieces) *call, NAME(block) *block, co
 #pragma omp simd
     for (Py_ssize_t i = 0; i < block->count; i++) {
         block->cell[i] = NAME(locate)(knots, x[i], &block->place[i]) * (int32_t)each;
-        block->silu[i] = x[i] * sigmoid[i];
+        block->silu[i] = NAME(silu)(x[i], sigmoid[i]);
     }
 }
 

@@ -21,8 +21,24 @@ INLINED int32_t NAME(locate)(NAME(knots) knots, REAL x, REAL *place)
     return cell;
 }
 
+/* Return the number nearest to x that is finite, so that a product with 0 is 0; what is not a number stays so. */
+INLINED REAL NAME(finite)(REAL x)
+{
+    const REAL limit = sizeof(REAL) == sizeof(float) ? (REAL)FLT_MAX : (REAL)DBL_MAX;
+    x = x < -limit ? -limit : x;
+    return x > limit ? limit : x;
+}
+
+/* SiLU is 0 at minus infinity, and infinite at plus infinity. */
+INLINED REAL NAME(silu)(REAL x, REAL sigmoid)
+{
+    const REAL limit = sizeof(REAL) == sizeof(float) ? (REAL)FLT_MAX : (REAL)DBL_MAX;
+    return (x < -limit ? -limit : x) * sigmoid;
+}
+
 INLINED REAL NAME(silu_slope)(REAL x, REAL sigmoid)
 {
+    x = NAME(finite)(x);
     return sigmoid * (1 + x * (1 - sigmoid));
 }
 
@@ -71,7 +87,7 @@ INLINED void NAME(features_range)(const NAME(splines) *call, Py_ssize_t start, P
             NAME(evaluate)(call->pieces, order, order, place, values);
             for (Py_ssize_t r = 0; r <= order; r++)
                 out[NAME(spline)(first + r, count) * inner + i] = values[r];
-            out[count * inner + i] = x[i] * call->sigmoid[outer * inner + i];
+            out[count * inner + i] = NAME(silu)(x[i], call->sigmoid[outer * inner + i]);
         }
     }
 }

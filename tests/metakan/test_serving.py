@@ -209,11 +209,11 @@ def test_jacobians_in_both_modes_are_those_of_autograd(name):
 
 
 def test_only_the_gradients_that_are_asked_for_are_computed(monkeypatch):
-    from metakan.engine import forms
+    from metakan.engine import higher
 
     model, x = MetaKAN([6, 5, 3], mode="tiled"), torch.randn(4, 6, requires_grad=True)
-    seen, wanted = [], forms._wanted
-    monkeypatch.setattr(forms, "_wanted", lambda ctx: seen.append(wanted(ctx)) or seen[-1])
+    seen, wanted = [], higher.wanted
+    monkeypatch.setattr(higher, "wanted", lambda ctx: seen.append(wanted(ctx)) or seen[-1])
     torch.autograd.grad(model(x).sum(), x)
     assert seen == [(True, *[False] * 5)] * 2
     torch.autograd.grad(model(x.detach()).sum(), model.layers[1].prompts)
