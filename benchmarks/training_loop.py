@@ -1,20 +1,28 @@
 """What the loop costs: training steps a second of the suite's loop against the usual one, side by side.
 
-    python benchmarks/training_loop.py [--seeds 10] [--steps 300] [--repeats 3] [--threads 1]
+    python benchmarks/training_loop.py [--part adam|lbfgs] [--seeds 10] [--steps 300] [--repeats 3] [--threads 1]
+        [--methods mlp …]
 
-Both train the same networks on the same data with the same batch size and Adam, and evaluate as often on the same
-splits; they alternate, so that a busy machine slows both. The usual loop is what released code does: a `DataLoader`
-over a `TensorDataset`, the loss read with `.item()` at every step, evaluation through further `DataLoader`s, one seed
-after another. The suite draws batches on the device, reads the loss where it is needed, and trains the seeds of a
-small cell together (`kanbench.training.ensemble`). Counted is a step of one network; the goal is a ratio of 3 in
-function fitting. Without MNIST on disk (KANBENCH_DATA) random images of its shape stand in, at equal work. On a GPU
-the suite's loop is timed twice, with steps taken eagerly and with steps replayed as a CUDA graph (`training.capture`).
+Part adam. Both train the same networks on the same data with the same batch size and Adam, and evaluate as often on
+the same splits; they alternate, so that a busy machine slows both. The usual loop is what released code does: a
+`DataLoader` over a `TensorDataset`, the loss read with `.item()` at every step, evaluation through further
+`DataLoader`s, one seed after another. The suite draws batches on the device, reads the loss where it is needed, and
+trains the seeds of a small cell together (`kanbench.training.ensemble`). Counted is a step of one network; the goal is
+a ratio of 3 in function fitting. Without MNIST on disk (KANBENCH_DATA) random images of its shape stand in, at equal
+work. On a GPU the suite's loop is timed twice, with steps taken eagerly and with steps replayed as a CUDA graph
+(`training.capture`).
+
+Part lbfgs. Runs of three formulas and several seeds, networks [2, 5, 5, 1] on 1,000 points, 100 steps of L-BFGS:
+trained together (`training.side_by_side`) against one after another with `torch.optim.LBFGS` in the suite's loop.
+Steps of one run a second; compiling the stacked evaluation counts. Of the single runs a few are trained for some
+steps, before and after the others, since a step costs the same in each.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +44,10 @@ from kanbench.training import ensemble, train
 
 GOAL = 3.0
 EVALUATIONS = 10
+FORMULAS = ("I.6.20", "I.14.4", "I.29.4")
+LBFGS_CASES = (("mlp", None), ("efficient_kan", 3.0), ("metakan-relu", 5.0))
+"""Method, and the ratio that is the goal."""
+LBFGS_STEPS, SINGLE_RUNS, SINGLE_STEPS = 100, 2, 25
 CASES = (
     ("feynman", "mlp", {"hidden_width": 5, "depth": 3}, None),
     ("feynman", "efficient_kan", {"hidden_width": 5, "depth": 3}, None),
@@ -138,15 +150,75 @@ def seconds(way: Callable[[list[train.Attempt]], None], attempts: list[train.Att
     return time.perf_counter() - started
 
 
+def lbfgs_specs(method: str, steps: int, options: Any) -> list[dict]:
+    """Return the specs of runs of some formulas and seeds."""
+    wished = argparse.Namespace(seeds=options.seeds, steps=steps)
+    found = []
+    for formula, spec in itertools.product(
+        FORMULAS, specs("feynman", method, {"hidden_width": 5, "depth": 2}, None, wished)
+    ):
+        spec = copy.deepcopy(spec)
+        spec["task"]["settings"]["formula"] = formula
+        spec["training"].update(optimiser="lbfgs", learning_rate=1.0)
+        found.append(spec)
+    return found
+
+
+def prepared(wished: list[dict]) -> list[train.Attempt]:
+    attempts = [train.Attempt(spec) for spec in wished]
+    for attempt in attempts:
+        attempt.prepare()
+    return attempts
+
+
+def part_lbfgs(options: Any) -> None:
+    """Print steps a second of runs together and one by one, and their ratio."""
+    train._memory = lambda *arguments: {}  # what prepares runs is not timed, and it takes longer than all else here
+    for method, goal in LBFGS_CASES:
+        if method not in (options.methods or [method]):
+            continue
+        together = prepared(lbfgs_specs(method, LBFGS_STEPS, options))
+        single = prepared(lbfgs_specs(method, SINGLE_STEPS, options)[:: options.seeds][:SINGLE_RUNS])
+
+        def one_by_one(attempts: list[train.Attempt]) -> None:
+            for attempt in attempts:
+                attempt.train()
+
+        spent = [seconds(one_by_one, single)]
+        alone = SINGLE_STEPS * len(single)
+        joint = LBFGS_STEPS * len(together) / seconds(ours, together, "auto")
+        spent.append(seconds(one_by_one, single))
+        rates = [alone / each for each in spent]
+        ratio = joint / statistics.mean(rates)
+        verdict = "" if goal is None else f"goal {goal:g} {'met' if ratio >= goal else 'missed'}"
+        ended = {attempt.result["status"] for attempt in together}
+        print(
+            f"lbfgs    {method:14} {len(together):3} runs    together {joint:6.1f} steps/s   one by one "
+            f"{rates[0]:6.1f} and {rates[1]:6.1f} steps/s   ratio {ratio:5.2f}   {verdict}   "
+            f"({together[0].session.capture['used']}; {', '.join(sorted(ended))})",
+            flush=True,
+        )
+
+
 def main() -> None:
-    """Print steps a second both ways, and their ratio."""
+    """Print what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("adam", "lbfgs"), help="both by default")
+    parser.add_argument("--methods", nargs="+", help="of part lbfgs, all by default")
     parser.add_argument("--seeds", type=int, default=10, help="runs of a function-fitting cell")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="threads of torch; more suffer where cores are shared")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.part != "adam":
+        part_lbfgs(options)
+    if options.part != "lbfgs":
+        part_adam(options)
+
+
+def part_adam(options: Any) -> None:
+    """Print steps a second of the suite's loop and of the usual one, and their ratio."""
     raw = raw_images()
     datasets.read = lambda *arguments, **more: raw  # so that the task can be loaded without MNIST, too
     for name, method, size, batch_size in CASES:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Slurm cluster of this one machine, in a folder of its own, for tests of the profile: `sandbox.sh start FOLDER` or
 # `sandbox.sh stop FOLDER`. Needs root and Debian's slurm-wlm and munge; touches nothing outside FOLDER, listens on
-# ports of its own and ends only what it started. Clients find it by SLURM_CONF=FOLDER/slurm.conf.
+# ports of its own and ends only what it started. Clients are in FOLDER/bin.
 set -euo pipefail
 action=$1 folder=$(realpath -m "$2")
 munge_socket=$folder/munge.socket
@@ -29,7 +29,7 @@ start_daemon() { # start_daemon NAME COMMAND...: in the background, its process 
 
 case $action in
   start)
-    mkdir -p "$folder"/{state,spool}
+    mkdir -p "$folder"/{bin,state,spool}
     chmod 755 "$folder"
     cores=$(nproc)
     host=$(hostname -s)
@@ -71,6 +71,11 @@ CONF
     # Devices that are not there: what is tested is that a GPU is asked for and counted, not that it computes.
     for number in $(seq "${SANDBOX_GPUS:-1}"); do : >"$folder/device$number"; done
     echo "Name=gpu File=$folder/device[1-${SANDBOX_GPUS:-1}]" >"$folder/gres.conf"
+    # Clients by these names find the cluster whatever the environment: inside a job SLURM_CONF is gone.
+    for name in sbatch srun squeue scancel scontrol sinfo; do
+      printf '#!/bin/sh\nSLURM_CONF=%s exec %s "$@"\n' "$folder/slurm.conf" "$(command -v $name)" >"$folder/bin/$name"
+      chmod +x "$folder/bin/$name"
+    done
     start_daemon munged munged --foreground --force --num-threads=2 --key-file="$folder/munge.key" \
       --socket="$munge_socket" --pid-file="$folder/munged.own.pid" --log-file="$folder/munged.log" \
       --seed-file="$folder/munged.seed"

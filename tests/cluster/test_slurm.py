@@ -48,7 +48,7 @@ def cluster(tmp_path, monkeypatch):
     """A Slurm cluster; the function that it gives runs a client and returns what it prints."""
     folder = tmp_path / "cluster"
     subprocess.run([HERE / "sandbox.sh", "start", folder], check=True, timeout=SECONDS)
-    monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     try:
         yield folder
     finally:

@@ -93,19 +93,20 @@ def test_code_of_a_run_is_its_baseline_its_task_and_the_loop(tiny):
 
 
 LOOP = {
-    *(f"training/{name}.py" for name in ("analysis", "ensemble", "loop", "profile", "schedules", "train")),
+    *(f"training/{name}.py" for name in ("analysis", "ensemble", "loop", "profile", "schedules", "stacking", "train")),
     "baselines/build.py",
     "base/seeds.py",
     "measurement/measure.py",
     "tasks/task.py",
 }
+LBFGS = {f"training/{name}.py" for name in ("compiled", "lbfgs", "line_search", "side_by_side")}
 FEYNMAN = {f"tasks/{name}" for name in ("feynman.py", "feynman.yaml", "feynman_formulas.yaml")}
 DIGITS = {"tasks/digits.yaml", "tasks/images.py", "data/augment.py", "data/datasets.py", "data/pictures.py"}
 SYMBOLIC = {f"training/symbolic/{name}.py" for name in ("__init__", "equivalence", "extraction", "formula")}
 DEPENDS = {
-    ("feynman", "efficient_kan", ()): LOOP | FEYNMAN,
+    ("feynman", "efficient_kan", ()): LOOP | LBFGS | FEYNMAN,
     ("digits", "mlp", ()): LOOP | DIGITS,
-    ("feynman", "tiled_kan", ("symbolic",)): LOOP | FEYNMAN | SYMBOLIC | {"training/analyses/symbolic.py"},
+    ("feynman", "tiled_kan", ("symbolic",)): LOOP | LBFGS | FEYNMAN | SYMBOLIC | {"training/analyses/symbolic.py"},
 }
 """What three kinds of runs depend on in the harness, by name: moving a file must not change what a digest covers."""
 
@@ -227,6 +228,22 @@ def test_runs_are_grouped_by_cell_and_by_whether_they_are_there(tiny, tmp_path, 
     follower = expand(tiny)
     follower.leading = False
     assert follower.cells == planned.cells, "a job on another machine keeps the grouping of the workflow"
+
+
+def test_formulas_with_as_many_variables_are_one_cell_of_a_bounded_size(tiny, monkeypatch):
+    experiment = tiny["experiments"]["E1"]
+    tiny["seeds"] = [0, 1, 2]
+    experiment.update(together=True, methods=["mlp"])
+    formulas = ["I.6.20", "I.14.4", "I.6.20b"]  # of two, two and three variables
+    experiment["tasks"][0]["settings"]["formula"] = formulas
+    found = [[expand(tiny).runs[name].spec for name in names] for names in expand(tiny).cells.values()]
+    assert sorted([each["task"]["settings"]["formula"] for each in specs] for specs in found) == sorted(
+        [["I.6.20"] * 3 + ["I.14.4"] * 3, ["I.6.20b"] * 3]
+    )
+    monkeypatch.setattr(together, "MOST_RUNS", 4)
+    assert sorted(len(names) for names in expand(tiny).cells.values()) == [3, 3, 3]
+    experiment["tasks"].append({"name": "feynman", "settings": {"formula": "I.6.20", "train_samples": 33}})
+    assert sorted(len(names) for names in expand(tiny).cells.values()) == [3, 3, 3, 3], "of another number of points"
 
 
 def test_settings_of_an_analysis_are_swept(tiny):

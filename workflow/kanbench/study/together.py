@@ -1,5 +1,4 @@
-"""Which runs are trained in one process: those that differ in seed and learning rates only and have to be made at
-the same time.
+"""Which runs are trained in one process: those of one cell (`training.cell`) that have to be made at the same time.
 
 The grouping is no part of a run: its spec, its name and its record are those of a run by itself. So a seed that is
 added to a study trains alone, or with others that are new, and the records that are there stay.
@@ -9,13 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from kanbench.base.atomic import write_text
-from kanbench.base.spec import cell, digest
+from kanbench.base.spec import digest
+from kanbench.training.cell import cell
 
 FILE = "together.json"
+MOST_RUNS = 32
+"""Of one process: more gain little more, and fewer processes keep fewer cores busy."""
 
 
 def trained_so(run: Any) -> bool:
@@ -34,7 +37,15 @@ def cells(runs: Mapping[str, Any], made: Callable[[str], bool]) -> dict[str, lis
     for name, run in runs.items():
         if trained_so(run):
             found.setdefault((cell(run.spec), made(name)), []).append(name)
-    return {digest("\n".join(names)): names for names in found.values()}
+    parts = (part for names in found.values() for part in _parts(names))
+    return {digest("\n".join(names)): names for names in parts}
+
+
+def _parts(names: list[str]) -> list[list[str]]:
+    """Return names in as few parts as `MOST_RUNS` allows, of sizes that differ by one at most."""
+    count = -(-len(names) // MOST_RUNS)
+    ends = [len(names) * part // count for part in range(count + 1)]
+    return [names[start:end] for start, end in pairwise(ends)]
 
 
 def write(grouping: Mapping[str, list[str]], folder: Path) -> None:

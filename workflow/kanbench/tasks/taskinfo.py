@@ -43,6 +43,7 @@ class TaskInfo:
         data: Data set that has to be on disk, or None.
         constants: Facts about the data that are not settings.
         limits: Pairs of settings of which the first may not exceed the second.
+        data_only: Settings that change nothing but the numbers of the data; formulas also change the inputs.
         code_files: Files whose change makes a run of the task stale, its data files among them.
     """
 
@@ -60,6 +61,7 @@ class TaskInfo:
     limits: tuple[Mapping[str, Any], ...]
     code_files: tuple[Path, ...]
     profile: bool = False
+    data_only: tuple[str, ...] = ()
 
 
 @cache
@@ -91,8 +93,12 @@ def discover() -> Mapping[str, TaskInfo]:
                 problems.append(
                     Finding(label, "sources", f"no file {paths.relative(source)}", known, "correct the name")
                 )
+        for name in set(content.get("data_only", ())) - set(content["settings"]):
+            known = nearest(name, list(content["settings"]))
+            problems.append(Finding(label, "data_only", f"unknown setting '{name}'", known, "correct the name"))
         chosen = any("choices" in entry for entry in content["settings"].values())
         options = {"data": None, "constants": {}, **content, "limits": tuple(content.get("limits", ()))}
+        options["data_only"] = tuple(content.get("data_only", ()))
         code = (path, module, *further, *((FORMULAS,) if chosen else ()))
         code += tuple(each for each in data_files(path.parent, code) if each not in code)
         found[path.stem] = TaskInfo(name=path.stem, code_files=code, **options)

@@ -19,6 +19,7 @@ HARNESS = (
     "training/train.py",
     "training/profile.py",
     "training/ensemble.py",
+    "training/stacking.py",
     "training/loop.py",
     "training/schedules.py",
     "training/analysis.py",
@@ -28,6 +29,8 @@ HARNESS = (
     "base/seeds.py",
 )
 """Files of the harness on which the numbers of every run depend."""
+LBFGS = ("training/side_by_side.py", "training/lbfgs.py", "training/line_search.py", "training/compiled.py")
+"""Files on which the numbers of a run depend that L-BFGS trains."""
 CAPTURE = ("training/capture.py", "training/graphs.py")
 """Files on which the numbers of a run depend whose steps may be recorded."""
 FITTING = ("training/fitting.py", "baselines/estimators.py")
@@ -37,8 +40,8 @@ FITTING = ("training/fitting.py", "baselines/estimators.py")
 def files(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
     """Return the repository-relative files whose change makes a run stale, sorted.
 
-    They are those of its baseline, its task, its analyses, `HARNESS`, `CAPTURE` where steps may be recorded, and
-    `FITTING` where the baseline is an estimator.
+    They are those of its baseline, its task, its analyses, `HARNESS`, `LBFGS` where that is the optimiser, `CAPTURE`
+    where steps may be recorded, and `FITTING` where the baseline is an estimator.
 
     Args:
         spec: The spec of the run.
@@ -48,6 +51,7 @@ def files(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[st
     baseline = methods[spec["method"]["name"]].baseline
     found = {*depends.code_files(baseline), *tasks[spec["task"]["name"]].code_files}
     harness = HARNESS + (CAPTURE if _recorded(spec) else ()) + (FITTING if baseline.fits_itself else ())
+    harness += LBFGS if _by_lbfgs(spec) else ()
     found |= {PACKAGE / name for name in harness}
     found |= {file for name in spec.get("analyses", ()) for file in analyses.code_files(name)}
     return sorted({paths.relative(Path(file)) for file in found})
@@ -56,6 +60,10 @@ def files(spec: Mapping[str, Any], methods: Mapping[str, Any], tasks: Mapping[st
 def _recorded(spec: Mapping[str, Any]) -> bool:
     """Tell whether steps of a run may be recorded and replayed."""
     return spec["device"].startswith("cuda") and spec["training"].get("capture") != "eager"
+
+
+def _by_lbfgs(spec: Mapping[str, Any]) -> bool:
+    return spec["training"]["optimiser"] == "lbfgs"
 
 
 class Code:
@@ -67,7 +75,8 @@ class Code:
         self._code: dict[tuple, dict[str, Any]] = {}
 
     def _key(self, spec: Mapping[str, Any]) -> tuple:
-        return spec["method"]["name"], spec["task"]["name"], tuple(sorted(spec.get("analyses", ()))), _recorded(spec)
+        analysed = tuple(sorted(spec.get("analyses", ())))
+        return spec["method"]["name"], spec["task"]["name"], analysed, _recorded(spec), _by_lbfgs(spec)
 
     def files(self, spec: Mapping[str, Any]) -> list[str]:
         """Return `files` of a spec."""

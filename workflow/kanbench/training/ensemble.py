@@ -1,10 +1,11 @@
-"""Trains runs that differ in seed and learning rates only together: a step of all costs little more than one of each.
+"""Trains runs of a cell together: one step of all of them costs little more than one of each.
 
 A small network leaves a processor or a GPU idle between its many tiny operations. The parameters of S such networks are
 stacked, and one forward and one backward pass serve all of them (`torch.func.vmap`). Each run keeps its own data,
-split, order of batches, learning rates, evaluations, selection and outcome; an optimiser that treats every number by
-itself (Adam, AdamW, SGD) treats stacked numbers alike, so the records are those of separate runs up to rounding. What a
-step takes in memory depends on neither seed nor rate: where it is simulated, once for all of them.
+split, order of batches, learning rates, evaluations, selection and outcome. An optimiser that treats every number by
+itself (Adam, AdamW, SGD) treats stacked numbers alike; L-BFGS keeps histories and line searches apart (`lbfgs`). So the
+records are those of separate runs up to rounding. What a step takes in memory depends on neither data nor rate: where
+it is simulated, once for all of them.
 
 Where this does not hold the runs are trained one after another, and their records say why.
 """
@@ -19,30 +20,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vmap
 
 from kanbench.base import seeds
-from kanbench.base.spec import cell
 from kanbench.measurement.measure import StepTimer
 from kanbench.process import watch
 from kanbench.process.locks import device_lock
-from kanbench.training import capture, failures
+from kanbench.training import capture, failures, stacking
+from kanbench.training.cell import cell
+from kanbench.training.side_by_side import SideBySide
+from kanbench.training.stacking import Apart
 from kanbench.training.train import Attempt
-
-ELEMENTWISE = ("adam", "adamw", "sgd")
-ROUNDING = 100
-"""Steps of the dtype's resolution by which the gradients of a stacked step may differ from those of single ones."""
-
-
-class Apart(Exception):
-    """These runs cannot be trained together; the message is the reason."""
 
 
 def run(
     specs: Sequence[Mapping[str, Any]], *, data_root: Path | None = None, runs: Path = Path("runs")
 ) -> list[dict[str, Any]]:
-    """Return the records of specs, in their order; those that differ in seed and rates only are trained together.
+    """Return the records of specs, in their order; those of one cell are trained together.
 
     `time.together` of a record is the number of runs that shared its steps; times are then those of all of them,
     divided by that number. Where runs that could have been together were not, `time.apart` says why.
@@ -63,13 +58,13 @@ def run(
 
 
 def _cell(attempt: Attempt) -> str:
-    return cell({**attempt.spec, "source": attempt.spec.get("source")})
+    return cell(attempt.spec)
 
 
 def _train(members: list[Attempt]) -> None:
     try:
         if len(members) == 1:
-            raise Apart("no other run differs from this one in seed and learning rates only")
+            raise Apart("no other run of its cell is trained with it")
         together = Ensemble(members)
         timeout = members[0].spec["training"]["timeout_seconds"]
         with watch.within(timeout and timeout * len(members)):
@@ -95,12 +90,18 @@ class Ensemble:
         self.first = self.sessions[0].trainee
         _check_kind(self.sessions)
         models = [session.trainee.model for session in self.sessions]
-        self.parameters = _stack([dict(model.named_parameters()) for model in models])
-        self.buffers = _stack([dict(model.named_buffers()) for model in models])
+        self.parameters = stacking.stack([dict(model.named_parameters()) for model in models])
+        self.buffers = stacking.stack([dict(model.named_buffers()) for model in models])
         self._check_gradients()
         self._handed: list[tuple[Tensor, Tensor, int]] = []
+        self.rows: SideBySide | None = None
         factors = self.sessions[0].schedule.lr_lambdas
-        if all(session.schedule.base_lrs == self.sessions[0].schedule.base_lrs for session in self.sessions):
+        rates = [session.schedule.base_lrs for session in self.sessions]
+        if isinstance(self.first.optimiser, torch.optim.LBFGS):
+            first, losses = self.first.optimiser, self._losses
+            self.rows = SideBySide(models, self.parameters, self.buffers, losses, first, [rate for (rate,) in rates])
+            self.optimiser = self.rows.optimiser
+        elif all(each == rates[0] for each in rates):
             self.optimiser = self._optimiser()
         else:
             self.optimiser = self._optimiser_of_each()
@@ -119,15 +120,14 @@ class Ensemble:
         for member in going:
             with member.outcomes():
                 member.session.begin()
-        recorded = self._recorded()
+        take = self._chosen()
         for step in range(1, self.sessions[0].steps + 1):
             going = [member for member in going if member.going]
             if not going:
                 break
-            batch = self._next_batch()
             try:
                 with self.timer:
-                    losses = self._step(self.optimiser, batch) if recorded is None else recorded(batch)
+                    losses = take()
                     self.schedule.step()
             except Exception as error:
                 raise Apart(_reason(error)) from error
@@ -146,36 +146,47 @@ class Ensemble:
             member.conclude(seconds, step_seconds)
             member.result["time"]["together"] = size
 
-    def _next_batch(self) -> Any:
-        """Return the next batch of every run, stacked; a full batch is stacked once."""
+    def _next_batch(self) -> tuple[Any, bool]:
+        """Return the next batch of every run, stacked, and whether it is another; a full batch is stacked once."""
         batches = [next(session.batches) for session in self.sessions]
-        if not _same(batches, self._batches):
-            self._batches, self._stacked = batches, _stack_batches(batches)
-        return self._stacked
+        renewed = not stacking.same(batches, self._batches)
+        if renewed:
+            self._batches, self._stacked = batches, stacking.stack_batches(batches)
+        return self._stacked, renewed
 
-    def _recorded(self) -> Callable[[Any], Tensor] | None:
-        """Return the step of all runs as a device replays it, or None where it is taken eagerly."""
-        first = self.sessions[0]
+    def _chosen(self) -> Callable[[], Tensor]:
+        """Return what takes a step of all runs that go on and returns their losses, as quickly as the device can."""
+        first, rows = self.sessions[0], self.rows
         batches = zip(*(session.probes() for session in self.sessions), strict=True)
-        probes = (_stack_batches(each) for each in batches)
-        subject = capture.Subject(self._step, self.optimiser, lambda: {**self.parameters, **self.buffers}, probes)
-        recorded, told = capture.choose(first.training, self.members[0].device, first.steps, subject)
+        probes = (stacking.stack_batches(each) for each in batches)
+        if rows is not None:
+            told = rows.choose(first.training, first.steps, next(probes))
+        else:
+            subject = capture.Subject(self._step, self.optimiser, lambda: {**self.parameters, **self.buffers}, probes)
+            recorded, told = capture.choose(first.training, self.members[0].device, first.steps, subject)
         for session in self.sessions:
             session.capture = told
-        return recorded
+
+        def take() -> Tensor:
+            batch, renewed = self._next_batch()
+            if rows is not None:
+                return rows.step(batch, (at for at, member in enumerate(self.members) if member.going), renewed)
+            return self._step(self.optimiser, batch) if recorded is None else recorded(batch)
+
+        return take
 
     def _step(self, optimiser: torch.optim.Optimizer, batch: Any) -> Tensor:
         for parameter in self.parameters.values():
             parameter.grad = None
-        losses = self._losses(batch)
+        losses = self._losses(self.parameters, self.buffers, batch)
         losses.sum().backward()  # the gradient of the sum, in the slice of a run, is that of the run's own loss
         for own, stacked, index in self._handed:
             own.grad = None if stacked.grad is None else stacked.grad[index]
         optimiser.step()
         return losses.detach()
 
-    def _losses(self, batch: Any) -> Tensor:
-        return vmap(self._loss)(self.parameters, self.buffers, batch)
+    def _losses(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> Tensor:
+        return vmap(self._loss)(parameters, buffers, batch)
 
     def _loss(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> Tensor:
         def model(*inputs: Tensor) -> Tensor:
@@ -212,7 +223,7 @@ class Ensemble:
         trained = {name: tensor for name, tensor in self.parameters.items() if tensor.requires_grad}
         state = {name: tensor.clone() for name, tensor in self.buffers.items()}
         try:
-            losses = self._losses(_stack_batches(batches))
+            losses = self._losses(self.parameters, self.buffers, stacking.stack_batches(batches))
             gradients = torch.autograd.grad(losses.sum(), list(trained.values()), allow_unused=True)
         except Exception as error:
             raise Apart(_reason(error)) from error
@@ -221,7 +232,7 @@ class Ensemble:
             own = dict(session.trainee.model.named_parameters())
             alone = torch.autograd.grad(loss, [own[name] for name in trained], allow_unused=True)
             slices = [None if gradient is None else gradient[index] for gradient in gradients]
-            if not _agree([losses[index], *slices], [loss, *alone]):
+            if not stacking.agree([losses[index], *slices], [loss, *alone]):
                 raise Apart("losses or gradients of the stacked step differ from those of single ones")
         if any(not torch.equal(tensor, state[name]) for name, tensor in self.buffers.items()):
             raise Apart("the model has buffers that training changes")
@@ -239,53 +250,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_kind(sessions: Sequence[Any]) -> None:
-    training, trainee = sessions[0].training, sessions[0].trainee
-    if training["optimiser"] not in ELEMENTWISE:
-        raise Apart(f"{training['optimiser']} does not treat every parameter by itself")
+    trainee = sessions[0].trainee
     for name in ("penalty", "after_step"):
         if getattr(trainee, name) is not None:
             raise Apart(f"the method has a {name}")
-
-
-def _stack(tensors: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return stacked copies by name, and make the tensors of every model views of them."""
-    shapes = [{name: (tensor.shape, tensor.dtype) for name, tensor in each.items()} for each in tensors]
-    if any(shape != shapes[0] for shape in shapes):
-        raise Apart("the models of the seeds differ in the shapes of their tensors")
-    stacked = {}
-    for name, tensor in tensors[0].items():
-        joint = torch.stack([each[name].detach() for each in tensors])
-        for index, each in enumerate(tensors):
-            each[name].data = joint[index]
-        stacked[name] = nn.Parameter(joint, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else joint
-    return stacked
-
-
-def _stack_batches(batches: Sequence[Any]) -> Any:
-    if isinstance(batches[0], Tensor):
-        return torch.stack(list(batches))
-    parts = list(zip(*batches, strict=True))
-    if not all(isinstance(part, Tensor) for each in parts for part in each):
-        raise Apart("the batches hold more than tensors")
-    return tuple(torch.stack(list(part)) for part in parts)
-
-
-def _same(batches: Sequence[Any], before: Sequence[Any]) -> bool:
-    """Tell whether every run has been given the very tensors of its last step again."""
-    if len(batches) != len(before):
-        return False
-    pairs = [
-        zip(one, other, strict=True) if isinstance(one, tuple) else [(one, other)]
-        for one, other in zip(batches, before, strict=True)
-    ]
-    return all(one is other for pair in pairs for one, other in pair)
-
-
-def _agree(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> bool:
-    """Compare lists of tensors up to rounding, relative to the largest number of the list."""
-    if [each is None for each in found] != [each is None for each in expected]:
-        return False
-    pairs = [(one, other) for one, other in zip(found, expected, strict=True) if one is not None]
-    scale = max(float(other.detach().abs().max()) for _, other in pairs if other.numel())
-    limit = ROUNDING * torch.finfo(pairs[0][1].dtype).eps * scale
-    return all(float((one - other).detach().abs().max()) <= limit for one, other in pairs if one.numel())
