@@ -10,7 +10,7 @@ CACHED := $(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" || echo 
 SNAKEMAKE := $(CACHED) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce smoke paper gpu tuning exploration render retry test test-gpu test-cluster lint format bench check-baseline new-baseline status report clean
+.PHONY: help install reproduce smoke desk paper gpu tuning exploration render retry test test-gpu test-cluster lint format bench check-baseline new-baseline status report clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -24,9 +24,13 @@ install: $(BIN)/.installed ## Create .venv and install the suite with the versio
 
 reproduce: install ## Train, collect and render the default study (results/laptop/report.html)
 	$(SNAKEMAKE) $(CONFIG)
+	@test ! -f results/laptop/compare.md || sed -n 3p results/laptop/compare.md
 
 smoke: install ## The same at the smallest scale: every baseline, every task family, two seeds
 	$(SNAKEMAKE) --configfile workflow/config/smoke.yaml
+
+desk: install ## Near-published budgets and seeds enough to decide: one night on two cores, no GPU; resumes
+	$(SNAKEMAKE) --configfile workflow/config/desk.yaml
 
 paper: install ## The full grid, on a GPU
 	$(SNAKEMAKE) --configfile workflow/config/paper.yaml
@@ -97,4 +101,4 @@ new-baseline: install ## Create baselines/NAME from the template, or with FROM=i
 	$(BIN)/python -m kanbench new-baseline $(NAME) $(if $(FROM),--from $(FROM)) $(if $(ESTIMATOR),--estimator) $(if $(REQUIREMENT),--requirement "$(REQUIREMENT)")
 
 clean: ## Remove generated results, but not the published ones
-	rm -rf results/laptop results/smoke results/paper results/tuning results/exploration .snakemake
+	rm -rf results/laptop results/smoke results/desk results/paper results/tuning results/exploration .snakemake

@@ -20,5 +20,7 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         f"{RESULTS}/claims.csv",
+        f"{RESULTS}/FINDINGS.md",
+        [f"{RESULTS}/compare.csv"] if PUBLISHED else [],
         expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),

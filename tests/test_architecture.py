@@ -31,7 +31,7 @@ DROP_INS = {
     "workflow/kanbench/tasks": {"__init__.py", "task.py", "taskinfo.py", "feynman_formulas.yaml"},
     "workflow/kanbench/training/analyses": {"__init__.py"},
     "baselines": set(),
-    "paper_figures": {"claims.yaml", "published.csv", "references.bib"},
+    "paper_figures": {"claims.yaml", "findings.yaml", "published.csv", "references.bib"},
 }
 """Folders of drop-ins, and the files there that declare or describe them."""
 

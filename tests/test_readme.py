@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kanbench.pages import front
+from kanbench.pages import findings, front
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results/README.md", ROOT / "metakan/MEMORY.md"]
@@ -115,7 +115,7 @@ def test_what_the_readme_says_of_results_is_what_the_published_records_say():
 def test_a_block_is_replaced_and_the_rest_stays():
     text = "a\n<!-- verdicts -->\nold 1.08\n<!-- /verdicts -->\nb\n"
     claims = [{"verdict": "undecided"}, {"verdict": "holds"}, {"verdict": "undecided"}, {"verdict": "new kind"}]
-    sentence = front.verdict_sentence(claims)
+    sentence = findings.tally(claims)
     assert sentence == "Of 4 claims: holds 1, undecided 2, new kind 1."
     filled = front.filled(text, {"verdicts": sentence, "results": "not there"})
     assert filled == f"a\n<!-- verdicts -->\n{sentence}\n<!-- /verdicts -->\nb\n"

@@ -28,6 +28,8 @@ VERBS = [
     "front",
     "pack",
     "unpack",
+    "compare",
+    "findings",
     "failures",
     "retry",
     "conclude",

@@ -14,7 +14,7 @@ import paper_records
 import pytest
 from record_fixtures import RECORDS, write_set
 
-from kanbench.pages import cells, recipes, render, style, table
+from kanbench.pages import cells, latex, recipes, render, style, table
 from kanbench.pages.table import Cell, Table
 from kanbench.records import frame as frames
 
@@ -60,7 +60,8 @@ def test_no_cell_is_empty_or_a_dash(tables):
 
 def test_a_cell_without_an_ok_run_shows_what_became_of_its_runs(tables):
     markdown = tables["summary"].to_markdown()
-    row = next(line for line in markdown.splitlines() if "I.6.20b" in line and "0 / 2" in line)
+    block = markdown.partition("**Task: feynman I.6.20b**")[2].partition("**Task")[0]
+    row = next(line for line in block.splitlines() if "0 / 2" in line)
     assert "| absent |" in row
     assert "0 / 2 (2 absent)" in row
     assert "1 / 2 (1 diverged)" in markdown
@@ -86,7 +87,7 @@ def test_the_formats_say_the_same_and_how_to_cite(tables, record_set):
     made = tables["summary"]
     records = list(csv.DictReader(io.StringIO(made.to_csv())))
     latex, markdown = made.to_latex(), made.to_markdown()
-    assert len(records) == len(made.rows) == markdown.count("\n| ") - 2
+    assert len(records) == len(made.rows) == markdown.count("\n| ") - 2 * markdown.count("\n| :---")
     assert latex.count(r"\\") >= len(made.rows)
     for text in (latex, markdown):
         assert record_set.digest[:12] in text
@@ -98,7 +99,7 @@ def test_the_formats_say_the_same_and_how_to_cite(tables, record_set):
 
 
 def test_latex_is_escaped_and_balanced(tables):
-    assert table.escape("50 % of a_b & c^2 {x} ~ \\") == (
+    assert latex.escape("50 % of a_b & c^2 {x} ~ \\") == (
         r"50 \% of a\_b \& c\textasciicircum{}2 \{x\} \textasciitilde{} \textbackslash{}"
     )
     for made in tables.values():
@@ -196,7 +197,57 @@ def test_notes_stand_below_the_table_and_not_in_the_caption():
     latex = drawn(caption="What is shown.", notes=("50 % note.",), citation="Cite me").to_latex()
     caption = latex.partition(r"\caption{")[2].partition("}")[0]
     assert caption == "T. What is shown."
-    assert latex.index(r"\end{tabular}") < latex.index(r"50 \% note. Cite me") < latex.index(r"\end{table}")
+    assert (
+        latex.index(r"\end{tabular}")
+        < latex.index(r"50 \% note. ")
+        < latex.rindex("Cite me")
+        < latex.index(r"\end{table}")
+    )
+
+
+def test_rows_that_are_shown_to_be_worse_are_marked():
+    by_seed = {
+        "best": " ".join(f"{seed}={1 + 0.01 * seed}" for seed in range(8)),
+        "worse": " ".join(f"{seed}={1.5 + 0.01 * seed}" for seed in range(8)),
+        "alike": " ".join(f"{seed}={1 + 0.02 * (seed % 3)}" for seed in range(8)),
+        "few": " ".join(f"{seed}={9}" for seed in range(5)),
+    }
+    data = pd.DataFrame(
+        {"label": list(by_seed), "median": [1.03, 1.53, 1.04, 9.0], "task": "t", "by_seed": by_seed.values()}
+    )
+    rows = tuple((Cell(label), Cell("value")) for label in by_seed)
+    made = cells.emphasised(Table(("Method", "RMSE"), rows, data), "RMSE", ["task"])
+    marked = [row[0].text for row in made.rows if row[1].text.endswith(cells.MARK)]
+    assert marked == ["worse"], "a difference that is not shown, and five seeds, mark nothing"
+    assert made.notes == (cells.BOLD, cells.WORSE)
+    better = cells.emphasised(Table(("Method", "RMSE"), rows, data), "RMSE", ["task"], "max")
+    assert [row[1].strong for row in better.rows] == [False, False, False, True]
+    assert not any(row[1].text.endswith(cells.MARK) for row in better.rows), "five seeds in common"
+
+
+def test_a_wide_table_is_split_at_leading_columns_that_repeat_themselves():
+    columns = ("Task", "Grid", "Method", "A", "B", "C", "D", "E")
+    rows = tuple(tuple(map(Cell, (task, "5", method, *method * 5))) for task in "tu" for method in "mno")
+    text = Table(columns, rows, pd.DataFrame({"a": range(6)})).to_markdown()
+    assert text.count("| Method | A | B | C | D | E |") == 2
+    assert text.index("**Task: t, Grid: 5**") < text.index("**Task: u, Grid: 5**")
+    mixed = Table(columns, (rows[0], rows[3], rows[1], rows[4]), pd.DataFrame({"a": range(4)})).to_markdown()
+    assert "**Task" not in mixed, "runs of one row are no blocks"
+
+
+def test_brackets_are_explained_where_there_are_any():
+    made = Table(("A", "B"), ((Cell("1.0 [0.5, 2e-05]"), Cell("x")),), pd.DataFrame({"a": [1]}))
+    assert made.below == ("[a, b]: 95 % interval of the median.",)
+    assert "(a to b)" in drawn().below[-1]
+    assert Table(("A",), ((Cell("from 1 to 2 (one)"),),), pd.DataFrame({"a": [1]})).below == ()
+
+
+def test_a_long_wide_table_stays_on_the_page():
+    rows = tuple(tuple(Cell("some words to read " * 3) for _ in range(6)) for _ in range(50))
+    text = Table(tuple("ABCDEF"), rows, pd.DataFrame({"a": range(50)}), frozenset("A")).to_latex()
+    widths = [float(each) for each in re.findall(r"p\{([0-9.]+)\\linewidth\}", text)]
+    assert len(widths) == 6
+    assert sum(widths) + 6 * latex.GAP == pytest.approx(1, abs=0.01)
 
 
 def test_a_wide_table_says_once_what_is_the_same_in_all_rows():

@@ -1,3 +1,4 @@
+import shlex
 import sys
 from pathlib import Path
 
@@ -5,9 +6,9 @@ from snakemake.exceptions import WorkflowError
 
 from kanbench.baselines import discovery
 from kanbench.study import config as studies
-from kanbench.pages import recipes
+from kanbench.pages import compare, recipes
 from kanbench.process import server
-from kanbench.study import early, failures, plan, resume, surroundings
+from kanbench.study import early, failures, lacking, plan, resume, surroundings
 
 LEADING = getattr(workflow, "is_main_process", True)
 if LEADING:
@@ -22,10 +23,18 @@ PLAN = plan.expand(STUDY)
 PLAN.leading = LEADING
 if PLAN.leading:
     discovery.warn(PLAN.refused)
+    print(
+        *lacking.lines(PLAN),
+        sep="\n",
+        end="\n" * bool(PLAN.due.lacking),
+        file=sys.stderr,
+    )
     # A bad claim, or one that no study supplies, is refused now, not after the last run.
     early.refuse_bad_claims(recipes.claims_file(), PLAN)
 RESULTS = STUDY.folder
 RECIPES = recipes.discover()
+# The published set that the records of this study are compared with, where there is one.
+PUBLISHED = compare.published_for(STUDY)
 FIGURES = [name for name, recipe in RECIPES.items() if recipe.kind == "figure"]
 TABLES = [name for name, recipe in RECIPES.items() if recipe.kind == "table"]
 

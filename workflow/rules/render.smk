@@ -70,10 +70,57 @@ rule claims:
         "python -m kanbench claims --records {input.records:q} --output {params.folder:q} 2> {log:q}"
 
 
+rule findings:
+    input:
+        records=f"{RESULTS}/records.jsonl.gz",
+        claims=f"{RESULTS}/claims.json",
+        declared="paper_figures/findings.yaml",
+    output:
+        f"{RESULTS}/FINDINGS.md",
+    log:
+        f"{RESULTS}/logs/findings.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "python -m kanbench findings --records {input.records:q} --output {params.folder:q} 2> {log:q}"
+
+
+if PUBLISHED:
+
+    rule compare:
+        input:
+            records=f"{RESULTS}/records.jsonl.gz",
+            claims=f"{RESULTS}/claims.json",
+            published=f"{PUBLISHED}/records.jsonl.gz",
+        output:
+            report(
+                f"{RESULTS}/compare.csv",
+                caption="../report/compare.rst",
+                category="Second run",
+            ),
+            f"{RESULTS}/compare.md",
+            f"{RESULTS}/compare.tex",
+            f"{RESULTS}/compare.json",
+        log:
+            f"{RESULTS}/logs/compare.log",
+        conda:
+            "../../environment.yml"
+        params:
+            folders=lambda wildcards, input, output: [
+                Path(place).parent
+                for place in (input.records, input.published, output[0])
+            ],
+        shell:
+            "python -m kanbench compare {params.folders[0]:q} {params.folders[1]:q} --output {params.folders[2]:q} 2> {log:q}"
+
+
 rule report:
     input:
         records=f"{RESULTS}/records.jsonl.gz",
         claims=f"{RESULTS}/claims.json",
+        published=[f"{PUBLISHED}/records.jsonl.gz"] if PUBLISHED else [],
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     output:
@@ -82,5 +129,7 @@ rule report:
         f"{RESULTS}/logs/report.log",
     conda:
         "../../environment.yml"
+    params:
+        flags=f"--published {shlex.quote(PUBLISHED)}" if PUBLISHED else "",
     shell:
-        "python -m kanbench report --records {input.records:q} --output {output:q} 2> {log:q}"
+        "python -m kanbench report --records {input.records:q} --output {output:q} {params.flags} 2> {log:q}"

@@ -1,4 +1,4 @@
-"""Verbs that show records: `render`, `claims`, `report`, `front`."""
+"""Verbs that show records: `render`, `claims`, `report`, `findings`, `front`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ def report(options: Namespace) -> None:
     """`report`: the HTML page."""
     from kanbench.pages import report as reporting
 
-    print(reporting.report(options.records, options.output))
+    print(reporting.report(options.records, options.output, published=options.published))
+
+
+def findings(options: Namespace) -> None:
+    """`findings`: the page of what holds and what does not."""
+    from kanbench.pages import findings as finding
+
+    print(finding.write(options.records, options.output))
 
 
 def front(options: Namespace) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kanbench.base.errors import KanbenchError
-from kanbench.cli import baselines, bundles, data, failures, listing, pages, records, run, study
+from kanbench.cli import baselines, bundles, compare, data, failures, listing, pages, records, run, study
 
 EPILOG = "Each verb has its own --help. The workflow calls the same verbs: `snakemake -np` prints their lines."
 
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     _work(verbs)
     _serve(verbs)
     _render(verbs)
+    _compare(verbs)
     _mend(verbs)
     _exchange(verbs)
     _bundle(verbs)
@@ -115,15 +116,34 @@ def _render(verbs) -> None:
         ("render", pages.render, "Draw one figure or table from a record set."),
         ("claims", pages.claims, "Compare the claims of the paper with a record set."),
         ("report", pages.report, "Write one self-contained HTML page about a record set."),
+        ("findings", pages.findings, "Write FINDINGS.md: what holds, what does not and by how much, in sentences."),
         ("front", pages.front, "Rewrite the generated blocks of a README from a published record set."),
     ):
         verb = _verb(verbs, name, action, text)
+        if name == "report":
+            text = "a published record set: a section says whether this one agrees with it"
+            verb.add_argument("--published", type=Path, help=text)
         if name == "render":
             verb.add_argument("--recipe", required=True, help="a file of paper_figures/, without .py")
         verb.add_argument("--records", required=True, type=Path, help="records.jsonl.gz, or the folder that holds it")
         verb.add_argument(
             "--output", required=True, type=Path, help="folder (`report`: HTML file, `front`: README) to write"
         )
+
+
+def _compare(verbs) -> None:
+    text = "Tell whether a second run agrees with a published one, cell by cell and verdict by verdict."
+    verb = _verb(verbs, "compare", compare.compare, text)
+    verb.add_argument("records", type=Path, help="the record set that was made here (with --sample: the published one)")
+    verb.add_argument("published", type=Path, nargs="?", help="the published record set")
+    verb.add_argument("--output", type=Path, help="folder for compare.md, .csv, .tex and .json")
+    text = "instead, make so many random runs of a published set again with the code of today"
+    verb.add_argument("--sample", type=int, metavar="N", help=text)
+    text = "with --sample, leave out runs that took more seconds (default: 120)"
+    verb.add_argument("--longest", type=float, default=120.0, metavar="SECONDS", help=text)
+    verb.add_argument("--seed", type=int, default=0, help="with --sample, of the choice of runs (default: 0)")
+    text = "with --sample, folder of the data sets (default: $KANBENCH_DATA, then .data)"
+    verb.add_argument("--data-root", type=Path, help=text)
 
 
 def _mend(verbs) -> None:

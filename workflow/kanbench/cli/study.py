@@ -9,7 +9,7 @@ from pathlib import Path
 from kanbench.base import paths
 from kanbench.baselines import discovery
 from kanbench.records.survey import Survey
-from kanbench.study import config, tuning
+from kanbench.study import config, lacking, tuning
 from kanbench.study import plan as planning
 from kanbench.study import status as progress
 
@@ -47,19 +47,21 @@ def plan(options: Namespace) -> None:
 
 
 def _print_looks(planned: planning.Plan) -> None:
-    for line in planned.looks.lines(planned.study.experiments):
+    """Print what the looks are, and for want of which data sets runs are skipped."""
+    for line in (*planned.looks.lines(planned.study.experiments), *lacking.lines(planned)):
         print(line)
 
 
 def _cost(planned: planning.Plan, runs: dict, given: Path | None) -> str:
     """Return the table of `plan --cost`."""
-    from kanbench.study import cost, cost_memory
+    from kanbench.study import cost, cost_fit, cost_memory
 
     known = {record["run"]: record for folder in _record_sets(planned, given) for record in folder}
     peak = cost_memory.estimator(known.values(), planned.methods)
-    found = cost.rows(runs, cost.Calibration(known.values()), peak)
+    constants = cost_fit.Constants(known.values())
+    found = cost.rows(runs, cost.Calibration(known.values(), constants.seconds, reach=cost.REACH), peak)
     devices = sorted({run.spec["device"].partition(":")[0] for run in runs.values()})
-    return cost.text(found, " and ".join(devices) or "no")
+    return "\n".join([cost.text(found, " and ".join(devices) or "no"), f"basis: {constants.basis}"])
 
 
 def _record_sets(planned: planning.Plan, given: Path | None) -> list[list[dict]]:

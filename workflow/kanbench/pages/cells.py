@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from kanbench.pages import published, style, table
 from kanbench.pages.table import Cell, Table
 from kanbench.records.frame import metric_text
+from kanbench.statistics import hypotheses, stats
 
 
 def spread(values: Sequence[float] | pd.Series, purpose: str, name: str = "error") -> dict[str, object]:
@@ -88,25 +90,63 @@ def of_data_set(row: pd.Series, *network: Cell) -> tuple[Cell, ...]:
     )
 
 
-BOLD = "Bold: the lowest error of its group by the median; whether it is shown to be lower is what a verdict says."
+BOLD = "Bold: the lowest error of its group by the median."
+WORSE = (
+    "‡ shown to be worse than the bold one: sign test and signed-rank test over common seeds, after Holm within the "
+    "group, 5 %, which takes six seeds or more."
+)
+MARK = " ‡"
+
+
+def _pairs(first: object, second: object) -> list[tuple[float, float]]:
+    """Return the values of two texts of `table.by_seed` at the seeds that both have."""
+    found = []
+    for text in (first, second):
+        parts = (part.partition("=") for part in text.split()) if isinstance(text, str) else ()
+        found.append({seed: float(value) for seed, _, value in parts})
+    return [(found[0][seed], found[1][seed]) for seed in found[0] if seed in found[1]]
+
+
+def shown_worse(rows: pd.DataFrame, best: int, goals: pd.Series) -> list[int]:
+    """Return the rows of one group that are shown to be worse than the row `best`, by their columns `by_seed`."""
+    others = [place for place in rows.index if place != best]
+    p_values = []
+    for place in others:
+        pairs = np.array(_pairs(rows.loc[place, "by_seed"], rows.loc[best, "by_seed"])).reshape(-1, 2)
+        lower = goals[place] == "min"
+        pairs = np.log(pairs) if lower and (pairs > 0).all() else pairs
+        p_values.append(
+            hypotheses.statement_p_values(pairs[:, 0] - pairs[:, 1], 0.0, lower_is_better=lower)["worse"]
+            if len(pairs) >= stats.MINIMUM_UNITS
+            else 1.0
+        )
+    adjusted = hypotheses.holm(p_values)
+    return [place for place, p_value in zip(others, adjusted, strict=True) if p_value <= hypotheses.ALPHA]
 
 
 def emphasised(made: Table, heading: str, groups: Sequence[str], goal: str | pd.Series = "min") -> Table:
     """Return a table whose column `heading` has the best `median` of each group in bold, where a group has several.
 
+    Rows that are shown to be worse are marked, where the table's data have a column `by_seed`.
+
     Args:
         groups: Columns of the table's data within which rows compete; floors do not.
         goal: "min" or "max", of all rows or row by row.
     """
-    rows, place = made.data, made.columns.index(heading)
-    goals = pd.Series(goal, index=rows.index) if isinstance(goal, str) else goal
+    rows, place = made.data.reset_index(drop=True), made.columns.index(heading)
+    goals = pd.Series(goal, index=rows.index) if isinstance(goal, str) else goal.reset_index(drop=True)
     errors = rows["median"].where(goals == "min", -rows["median"])
     errors = errors.where(~rows["label"].astype(str).str.startswith("floor: "))
     keys = [rows[name].astype(str) for name in groups if name in rows]
     least, known = errors.groupby(keys).transform("min"), errors.groupby(keys).transform("count")
     strong = (errors == least) & (known > 1)
-    body = tuple(
-        tuple(replace(cell, strong=True) if chosen and at == place else cell for at, cell in enumerate(row))
-        for row, chosen in zip(made.rows, strong, strict=True)
-    )
-    return replace(made, rows=body, notes=(*made.notes, BOLD) if strong.any() else made.notes)
+    worse: set[int] = set()
+    for _, group in rows[errors.notna()].groupby([key[errors.notna()] for key in keys]) if "by_seed" in rows else ():
+        if strong[group.index].any():
+            worse |= {*shown_worse(group, strong[group.index].idxmax(), goals)} - {*rows.index[strong]}
+    body = []
+    for at, row in enumerate(made.rows):
+        cell = replace(row[place], strong=bool(strong[at]), text=row[place].text + (MARK if at in worse else ""))
+        body.append((*row[:place], cell, *row[place + 1 :]))
+    notes = [note for note, used in ((BOLD, strong.any()), (WORSE, bool(worse))) if used]
+    return replace(made, rows=tuple(body), notes=(*made.notes, *notes))

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from kanbench.base.atomic import write_text
-from kanbench.pages.render import VERDICT_ORDER
+from kanbench.pages import findings, recipes, render
+from kanbench.verdicts import declared as declarations
+from kanbench.verdicts.outcome import Outcome
 
-BLOCKS = ("verdicts", "results")
+BLOCKS = ("verdicts", "headlines")
 """Names of the blocks: `<!-- verdicts -->` opens one, `<!-- /verdicts -->` closes it."""
-TABLE = "tables/memory_ratios.md"
 
 
-def verdict_sentence(claims: Sequence[Mapping[str, Any]]) -> str:
-    """Return how many claims have each verdict: "Of 3 claims: holds 2, no records 1."."""
-    found = Counter(claim["verdict"] for claim in claims)
-    order = [*(verdict for verdict in VERDICT_ORDER if verdict in found), *sorted(set(found) - set(VERDICT_ORDER))]
-    return f"Of {len(claims)} claims: {', '.join(f'{verdict} {found[verdict]}' for verdict in order)}."
+def blocks(published: Path, where: str = "results/reference/") -> dict[str, str]:
+    """Return the text of each block from a published record set and the verdicts that were published with it.
 
-
-def blocks(published: Path) -> dict[str, str]:
-    """Return the text of each block from the rendered files of a record set."""
+    Args:
+        where: The folder of the record set as links name it.
+    """
+    record_set = render.RecordSet(published)
     content = json.loads((published / "claims.json").read_text(encoding="utf-8"))
-    table = (published / TABLE).read_text(encoding="utf-8").strip()
-    return {"verdicts": f"{verdict_sentence(content['claims'])} ({content['citation']})", "results": table}
+    outcomes = {entry["id"]: Outcome.of(entry) for entry in content["claims"]}
+    claims = {claim["id"]: claim for claim in declarations.load(recipes.claims_file())}
+    tell = findings.Telling(claims, record_set.method_labels)
+    named = [outcomes[name] for name in findings.declared()["headline"] if name in outcomes]
+    tally = f"{findings.tally(outcomes.values())} ({content['citation']})"
+    return {"verdicts": tally, "headlines": findings.headline_table(named, tell, where)}
 
 
 def filled(text: str, texts: Mapping[str, str]) -> str:

@@ -119,6 +119,7 @@ def _ours(mine: pd.DataFrame, others: pd.DataFrame, purpose: str, found: compari
         "low": low,
         "high": high,
         "interval": interval,
+        "by_seed": table.by_seed(mine),
         "partner": others["label"].iloc[0] if len(others) else "",
         **comparison_columns(found),
         "seeds": table.status_text(mine["status"]),

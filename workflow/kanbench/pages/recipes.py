@@ -26,6 +26,7 @@ CONSTANTS = ("KIND", "EXPERIMENTS", "CATEGORY")
 CLAIMS_FILE = "claims.yaml"
 RENDERING = (
     *("records/frame.py", "statistics/stats.py", "pages/style.py", "pages/table.py", "pages/render.py"),
+    "pages/latex.py",
     *("pages/palette.py", "pages/naming.py", "pages/drawing.py"),
 )
 COMPARING = (

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pandas as pd
 from kanbench.base import spreadsheet
 from kanbench.base.atomic import write_text
 from kanbench.base.errors import Finding, InvalidInput, nearest
-from kanbench.pages import drawing, recipes, style, table
+from kanbench.pages import claims_page, drawing, recipes, style, table
 from kanbench.records import frame as frames
+from kanbench.records import kept
 from kanbench.verdicts import claims as verdicts
 from kanbench.verdicts import declared as declarations
 from kanbench.verdicts import references
@@ -47,11 +49,25 @@ class RecordSet:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.records = frames.read_records(self.path)
-        self.frame = frames.to_frame(self.records)
-        self.digest = frames.fingerprint(self.records)
+        file = frames.find(self.path)
+        found = kept.read(file)
+        if found is None:
+            self.records = frames.read_records(self.path)
+            found = frames.to_frame(self.records), frames.fingerprint(self.records)
+            kept.write(file, *found)
+        self.frame, self.digest = found
         self.name = (self.path if self.path.is_dir() else self.path.resolve().parent).name
         self.labels = sorted(self.frame["label"].unique()) if len(self.frame) else []
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The records; where their table was kept they have been checked before."""
+        return frames.read_records(self.path, checked=True)
+
+    @property
+    def method_labels(self) -> dict[str, str]:
+        """The label of each method."""
+        return dict(zip(self.frame["method"], self.frame["label"], strict=True))
 
     @property
     def prominent(self) -> list[str]:
@@ -198,7 +214,7 @@ def render_claims(records: str | Path, output: str | Path, declared: Path | None
     }
     texts = {
         "csv": made.to_csv(),
-        "md": made.to_markdown(),
+        "md": claims_page.markdown(made),
         "tex": made.to_latex(),
         "json": json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
     }
@@ -211,6 +227,19 @@ def evaluated(record_set: RecordSet, declared: Path | None = None) -> list[Outco
     """Return the outcomes of the declared claims, against the references that were chosen on validation."""
     chosen = references.load(recipes.references_file())
     return verdicts.evaluate(declarations.load(declared or recipes.claims_file()), record_set.frame, chosen)
+
+
+def known_outcomes(record_set: RecordSet) -> list[Outcome]:
+    """Return the outcomes in `claims.json` beside the records, where it is of these and of today's claims, else new."""
+    folder = record_set.path if record_set.path.is_dir() else record_set.path.parent
+    file = folder / "claims.json"
+    if file.is_file():
+        content = json.loads(file.read_text(encoding="utf-8"))
+        statements = [(claim["id"], claim["statement"]) for claim in content["claims"]]
+        declared = [(claim["id"], claim["statement"]) for claim in declarations.load(recipes.claims_file())]
+        if statements == declared and content["records_sha256"] == record_set.digest:
+            return [Outcome.of(claim) for claim in content["claims"]]
+    return evaluated(record_set)
 
 
 def claims_table(outcomes: list[Outcome], record_set: RecordSet) -> table.Table:
@@ -231,7 +260,7 @@ def claims_table(outcomes: list[Outcome], record_set: RecordSet) -> table.Table:
         "Needed",
         "Source",
     )
-    labels = dict(zip(record_set.frame["method"], record_set.frame["label"], strict=True))
+    labels = record_set.method_labels
     rows = tuple(_claim_row(outcome, labels) for outcome in outcomes)
     data = pd.DataFrame([outcome.as_dict() for outcome in outcomes]).drop(columns="runs")
     data["experiments"] = data["experiments"].map(" ".join)
@@ -248,6 +277,8 @@ def claims_table(outcomes: list[Outcome], record_set: RecordSet) -> table.Table:
         title="Claims of the paper and of its released code",
         caption=CLAIMS_CAPTION,
         citation=f"{record_set.citation}, claims.",
+        prose={"Claim": 0.36, "Claimed": 0.11, "Interval": 0.19, "Pairs ok": 0.1},
+        printed=frozenset({"Claim", "Claimed", "Measured", "Interval", "Verdict", "Pairs ok"}),
     )
 
 
@@ -269,7 +300,7 @@ def _claim_row(outcome: Outcome, labels: Mapping[str, str]) -> tuple[table.Cell,
     if outcome.verdict == "undecided":
         needed = table.Cell(_needed_text(outcome), sort=outcome.needed)
     return (
-        table.Cell(outcome.sentence),
+        table.Cell(outcome.sentence, anchor=outcome.id),
         table.Cell(outcome.claimed),
         measured,
         interval,

@@ -22,7 +22,7 @@ from PIL import Image
 from kanbench.base import paths, schema
 from kanbench.base.atomic import write_text
 from kanbench.base.spec import canonical
-from kanbench.pages import recipes, render, style
+from kanbench.pages import compare, recipes, render, style
 from kanbench.pages.table import Cell, Table, empty
 from kanbench.records.frame import metric_text
 from kanbench.tasks import taskinfo
@@ -51,13 +51,15 @@ def report(
     *,
     figures: Path | None = None,
     claims_file: Path | None = None,
+    published: Path | None = None,
     tolerant: bool = False,
 ) -> Path:
     """Write `output`, an HTML page about the record set, and return its path.
 
     Tables and claims are computed from the records. Figures are taken from `figures` (default: the folder `figures`
-    beside `output`); those that are not there are drawn first. Where it is `tolerant`, the error of a recipe stands in
-    the place of what it should have drawn; otherwise it is raised.
+    beside `output`); those that are not there are drawn first. With a `published` record set there is a section that
+    says whether this one agrees with it. Where it is `tolerant`, the error of a recipe stands in the place of what it
+    should have drawn; otherwise it is raised.
 
     Raises:
         MissingData: there is no record set.
@@ -83,6 +85,7 @@ def report(
             tables=[
                 (recipe.category, _table(recipe, record_set, tolerant)) for recipe in known if recipe.kind == "table"
             ],
+            compared=compare.of(record_set, published, outcomes) if published else None,
             runs=_runs_table(record_set),
             records=Markup(_embedded(record_set.records)),
             citation=record_set.citation,

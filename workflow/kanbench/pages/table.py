@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
 
 from kanbench.base import spreadsheet
-from kanbench.pages import style
+from kanbench.pages import latex, style
 from kanbench.records.frame import metric_text
 from kanbench.statistics import stats
 
-LONG = 40
-"""Rows from which a LaTeX table may break across pages."""
 WIDE = 7
-"""Columns from which a LaTeX table is scaled to the width of the text."""
+"""Columns from which a table does not fit a narrow screen as it is."""
+NARROW = 4
+"""Columns that a table keeps below the texts of its leading ones."""
+MOST_LEADING, BLOCK = 4, 2
 INTERVAL = "95 %"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "†": r"$\dagger$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "–": "--",
-    "±": r"$\pm$",
-    "²": r"$^2$",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-}
+_NUMBER = r"-?[0-9][0-9.,e+-]*"
+SPANS = (
+    (re.compile(rf"\[{_NUMBER}, {_NUMBER}\]"), "[a, b]: 95 % interval of the median"),
+    (re.compile(rf"\({_NUMBER} to {_NUMBER}\)"), "(a to b): range, of fewer than six values"),
+)
+"""How spans look, and what a note below the table says of them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +38,7 @@ class Cell:
     Attributes:
         badge: A word that names a colour in the report: a verdict or a status.
         strong: Whether it is printed bold: the best value of a group.
+        anchor: A name by which Markdown and the report can be linked to it.
     """
 
     text: str
@@ -59,6 +46,7 @@ class Cell:
     sort: float | None = None
     badge: str = ""
     strong: bool = False
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +57,7 @@ class Table:
         columns: Headings; a column whose name is in `numeric` is aligned right.
         data: The numbers behind the cells, written as CSV.
         prose: Columns of sentences, which LaTeX breaks into lines, with their shares of the line width.
+        printed: The columns that LaTeX prints; all where none is named.
     """
 
     columns: tuple[str, ...]
@@ -81,6 +70,7 @@ class Table:
     citation: str = ""
     notes: tuple[str, ...] = field(default=())
     prose: Mapping[str, float] = field(default_factory=dict)
+    printed: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -94,21 +84,50 @@ class Table:
     def to_markdown(self) -> str:
         """Return title, table, notes and citation in GitHub's Markdown.
 
-        A column with one text in all rows is said once below the table, so that wide tables fit a narrow screen.
+        So that wide tables fit a narrow screen, a column with one text in all rows is said once below the table, and
+        where leading columns repeat themselves in runs of rows, each run is a table of its own under their texts.
         """
         same = self._said_once()
         kept = [place for place in range(len(self.columns)) if place not in same]
-        marks = ["---:" if self.columns[place] in self.numeric else ":---" for place in kept]
-        lines = [[self.columns[place] for place in kept], marks]
-        lines += [[_bold(row[place], "**{}**") for place in kept] for row in self.rows]
-        body = [
-            "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines
-        ]
+        heads = self._leading(kept)
+        kept = [place for place in kept if place not in heads]
+        parts: list[str] = []
+        for texts, rows in groupby(self.rows, key=lambda row: [row[place].text for place in heads]):
+            if heads:
+                named = zip(heads, texts, strict=True)
+                parts.append("**" + ", ".join(f"{self.columns[place]}: {text}" for place, text in named) + "**")
+            parts.append(self._grid(kept, rows))
         head = f"**{self.title}.** {self.caption}".strip()
         once = "; ".join(f"{self.columns[place]}: {text}" for place, text in same.items())
-        notes = [*([f"In all rows: {once}."] if once else []), *self.notes]
+        notes = [*([f"In all rows: {once}."] if once else []), *self.below]
         tail = [*(f"*{note}*" for note in notes), f"Cite as: {self.citation}" if self.citation else ""]
-        return "\n\n".join(part for part in (head, "\n".join(body), *tail) if part) + "\n"
+        return "\n\n".join(part for part in (head, *parts, *tail) if part) + "\n"
+
+    def _grid(self, kept: Sequence[int], rows: Iterable[tuple[Cell, ...]]) -> str:
+        marks = ["---:" if self.columns[place] in self.numeric else ":---" for place in kept]
+        lines = [[self.columns[place] for place in kept], marks]
+        lines += [[_bold(row[place], "**{}**") for place in kept] for row in rows]
+        return "\n".join(
+            "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in line) + " |" for line in lines
+        )
+
+    def _leading(self, kept: Sequence[int]) -> list[int]:
+        """Return the leading columns of a wide table whose texts stand over runs of rows, of `BLOCK` on average."""
+        if len(kept) < WIDE:
+            return []
+        for count in range(min(MOST_LEADING, len(kept) - NARROW), 0, -1):
+            texts = [tuple(row[place].text for place in kept[:count]) for row in self.rows]
+            runs = sum(1 for _ in groupby(texts))
+            if runs == len(set(texts)) and len(texts) >= BLOCK * runs:
+                return list(kept[:count])
+        return []
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The notes, and what the brackets of intervals mean where there are any."""
+        texts = [cell.text for row in self.rows for cell in row]
+        seen = [note for pattern, note in SPANS if any(pattern.search(text) for text in texts)]
+        return (*self.notes, *([f"{'; '.join(seen)}."] if seen else []))
 
     def _said_once(self) -> dict[int, str]:
         """Return the places and texts of the columns that a wide table does not need, the first two apart."""
@@ -118,62 +137,12 @@ class Table:
         return {place: next(iter(found)) for place, found in texts.items() if len(found) == 1}
 
     def to_latex(self) -> str:
-        """Return a booktabs table with caption and label; `longtable` in small print from `LONG` rows on."""
-        broken = {column: rf"p{{{share:g}\linewidth}}" for column, share in self.prose.items()}
-        spec = "".join("r" if column in self.numeric else broken.get(column, "l") for column in self.columns)
-        head = " & ".join(rf"\textbf{{{escape(column)}}}" for column in self.columns) + r" \\"
-        body = [" & ".join(_bold(cell, r"\textbf{{{}}}", escape) for cell in row) + r" \\" for row in self.rows]
-        caption = rf"\caption{{{escape(f'{self.title}. {self.caption}'.strip())}}}"
-        label, below = rf"\label{{tab:{self.name}}}", " ".join(part for part in (*self.notes, self.citation) if part)
-        notes = [rf"\par\smallskip{{\footnotesize\raggedright {escape(below)}\par}}"] if below else []
-        source = f"% {self.citation}\n% needs the packages booktabs, graphicx and longtable"
-        if len(self.rows) >= LONG:
-            lines = [
-                r"\begingroup\scriptsize",
-                rf"\begin{{longtable}}{{{spec}}}",
-                f"{caption}{label} \\\\",
-                r"\toprule",
-                head,
-                r"\midrule",
-                r"\endfirsthead",
-                r"\toprule",
-                head,
-                r"\midrule",
-                r"\endhead",
-                *body,
-                r"\bottomrule",
-                r"\end{longtable}",
-                *notes,
-                r"\endgroup",
-            ]
-        else:
-            fit, close = (r"\resizebox{\linewidth}{!}{%", "}") if len(self.columns) >= WIDE else ("%", "%")
-            lines = [
-                r"\begin{table}",
-                r"\centering",
-                caption,
-                label,
-                fit,
-                rf"\begin{{tabular}}{{{spec}}}",
-                r"\toprule",
-                head,
-                r"\midrule",
-                *body,
-                r"\bottomrule",
-                r"\end{tabular}" + close,
-                *notes,
-                r"\end{table}",
-            ]
-        return "\n".join([source, *lines]) + "\n"
+        """Return a booktabs table with caption and label; `longtable` in small print from `latex.LONG` rows on."""
+        return latex.written(self)
 
 
-def _bold(cell: Cell, form: str, written: Callable[[str], str] = str) -> str:
-    return form.format(written(cell.text)) if cell.strong else written(cell.text)
-
-
-def escape(text: str) -> str:
-    """Return `text` as LaTeX prints it."""
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+def _bold(cell: Cell, form: str) -> str:
+    return form.format(cell.text) if cell.strong else cell.text
 
 
 def empty(text: str) -> Table:
@@ -221,6 +190,12 @@ def spread(values: Sequence[float] | pd.Series, purpose: str) -> tuple[float, fl
     return middle, low, high, INTERVAL
 
 
+def by_seed(runs: pd.DataFrame, column: str = "value") -> str:
+    """Return the median value of each seed as one text, "0=0.12 1=0.13", by which rows of a table are paired."""
+    values = runs.groupby("seed")[column].median().dropna()
+    return " ".join(f"{seed:g}={value:.9g}" for seed, value in values.items())
+
+
 def paired_ratio(
     method: pd.DataFrame, reference: pd.DataFrame, column: str, purpose: str
 ) -> tuple[dict[str, object], str]:
@@ -240,9 +215,9 @@ def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
     """Return one row a cell (a task, a method and its settings; seeds are its replicates).
 
     Columns: family, task, method, label, settings, metric, metric_label, goal, then `median`, `low`, `high` and
-    `interval` of `column`; parameters and simulated_peak_bytes (medians over seeds), step_seconds (of runs that were
-    `timed_alone`); `n_ok`, `n_planned`, `seeds` (as text), `status` (the commonest that is not ok, or ok), `canonical`
-    and `runs`.
+    `interval` of `column` (`by_seed` its values as text); parameters and simulated_peak_bytes (medians over seeds),
+    step_seconds (of runs that were `timed_alone`); `n_ok`, `n_planned`, `seeds` (as text), `status` (the commonest that
+    is not ok, or ok), `canonical` and `runs`.
     """
     rows = []
     keys = ["family", "task", "method", "settings", "cell"]
@@ -273,6 +248,7 @@ def cells(frame: pd.DataFrame, column: str = "value") -> pd.DataFrame:
                 "seeds": status_text(runs["status"]),
                 "status": "ok" if ok else outcomes.most_common(1)[0][0],
                 "canonical": not (runs["data.canonical"] == False).any(),  # noqa: E712 - null is not false
+                "by_seed": by_seed(runs, column),
                 "runs": " ".join(runs["run"]),
             }
         )

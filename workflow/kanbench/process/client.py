@@ -20,7 +20,7 @@ from typing import Any
 
 VARIABLE = "KANBENCH_SERVER"
 """Environment variable with the path of the server's socket; `off` or nothing means none."""
-VERBS = ("train", "profile", "collect", "render", "claims", "report")
+VERBS = ("train", "profile", "collect", "render", "claims", "report", "findings", "compare")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SET_BY_SCHEDULER = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Thread counts that Snakemake sets for each job; a run sets torch's own by `--threads`."""

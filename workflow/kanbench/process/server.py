@@ -42,7 +42,9 @@ TRAINING = (
     "safetensors.torch", "sympy", "scipy.optimize", "sklearn.linear_model", *ALWAYS,
 )  # fmt: skip
 RENDERING = ("scipy.stats", "seaborn", "jinja2", *ALWAYS)
-PACKAGES = {"train": TRAINING, "profile": TRAINING} | dict.fromkeys(("render", "claims", "report"), RENDERING)
+PACKAGES = {"train": TRAINING, "profile": TRAINING} | dict.fromkeys(
+    ("render", "claims", "report", "findings", "compare"), RENDERING
+)
 """What is imported, once, before the first child of a verb; what is not installed is left out."""
 PREFIX, OWNER = "kanbench-server-", "owner.json"
 POLL_SECONDS = 1.0

@@ -108,7 +108,7 @@ class _Merge:
             return
         if "experiments" in entry:  # a line of a record set
             problems = check.line(entry, label)
-            if entry.get("status") == "absent" and not problems:
+            if record.is_placeholder(entry) and not problems:
                 return
             if "origin" in entry:
                 expected = "records that this set's study made"

@@ -61,8 +61,8 @@ def gather(plan: Mapping[str, Any], runs: Path) -> Collection:
         if problems:
             found.problems[name] = problems
         if content is None:
-            found.absent.append(name)
-            content = _absent(planned)
+            content = _placeholder(planned)
+            found.absent += [name] if content["status"] == "absent" else []
         found.records.append({**content, "experiments": planned["experiments"]})
     taken = adopted.read(runs.parent)
     if taken:
@@ -72,8 +72,16 @@ def gather(plan: Mapping[str, Any], runs: Path) -> Collection:
     return found
 
 
-def _absent(planned: Mapping[str, Any]) -> dict[str, Any]:
-    blank = record.blank(planned["spec"], label=planned["label"], family="", metric="", goal="min")
+def _placeholder(planned: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the line of a planned run without a record: absent, or skipped for a data set that is not on disk."""
+    lacking = planned.get("lacking")
+    facts = {key: lacking[key] for key in ("family", "metric", "goal")} if lacking else {}
+    blank = record.blank(
+        planned["spec"], label=planned["label"], **{"family": "", "metric": "", "goal": "min", **facts}
+    )
+    if lacking:
+        skipped = {"status": "skipped", "reason": lacking["reason"], "skipped_for": {"data": lacking["data"]}}
+        return {**blank, **skipped, "code": {"commit": None, "dirty": None, **planned["code"]}}
     return {**blank, "status": "absent", "reason": "planned and not run"}
 
 
@@ -111,7 +119,7 @@ def poorer(found: Collection, folder: Path) -> list[Finding]:
     from kanbench.records import frame
 
     try:
-        there = {line["run"] for line in frame.read_lines(folder / RECORDS) if line["status"] != "absent"}
+        there = {line["run"] for line in frame.read_lines(folder / RECORDS) if not record.is_placeholder(line)}
     except (InvalidInput, MissingData):
         return []  # nothing is there, or nothing that could be lost
     step = "run the study, which makes it again; --fewer writes the poorer set"
@@ -123,10 +131,11 @@ def poorer(found: Collection, folder: Path) -> list[Finding]:
 
 def write(records: list[dict[str, Any]], folder: Path) -> None:
     """Write `records.jsonl.gz`, each line sealed, and `records.csv`; equal records give equal bytes."""
-    from kanbench.records import frame  # pandas, which the other verbs of this module do without
+    from kanbench.records import frame, kept  # pandas, which the other verbs of this module do without
 
     lines = [record.sealed(entry) for entry in records]
     text = "".join(json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in lines)
     write_bytes(folder / RECORDS, record.compressed(text))
-    table = frame.csv_text(frame.to_frame(lines))
-    write_bytes(folder / TABLE, table.encode())
+    table = frame.to_frame(lines)
+    write_bytes(folder / TABLE, frame.csv_text(table).encode())
+    kept.write(folder / RECORDS, table, frame.fingerprint(lines))

@@ -46,14 +46,11 @@ _REQUIRED = (
 )
 
 
-def read_records(path: str | Path) -> list[dict[str, Any]]:
-    """Return the records of a `.jsonl` or `.jsonl.gz` file, or of a results folder that holds one.
-
-    A `plan.json` in the same folder adds what is planned and absent, as records with the status `absent`.
+def find(path: str | Path) -> Path:
+    """Return the file of a record set, given it or the folder that holds it.
 
     Raises:
         MissingData: there is no such file; the message names the places looked at and the command that makes it.
-        InvalidInput: lines that are no records (`check`), all of them at once; a damaged or an empty file.
     """
     path = Path(path)
     candidates = [path / name for name in FILES] if path.is_dir() or not path.suffix else [path]
@@ -64,7 +61,23 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
             f"no record set at {paths.relative(path)}\n  looked for: {sought}\n"
             f"  next: python -m kanbench collect, or name another folder with --records"
         )
-    records = read_lines(file)
+    return file
+
+
+def read_records(path: str | Path, *, checked: bool = False) -> list[dict[str, Any]]:
+    """Return the records of a `.jsonl` or `.jsonl.gz` file, or of a results folder that holds one.
+
+    A `plan.json` in the same folder adds what is planned and absent, as records with the status `absent`.
+
+    Args:
+        checked: The same bytes have been read before, so that the lines need not be checked again.
+
+    Raises:
+        MissingData: as `find`.
+        InvalidInput: lines that are no records (`check`), all of them at once; a damaged or an empty file.
+    """
+    file = find(path)
+    records = [json.loads(line) for _, line in archive.lines(file)] if checked else read_lines(file)
     return records + list(_planned_only(file.parent / "plan.json", {record["run"] for record in records}))
 
 

@@ -62,6 +62,11 @@ def blank(spec: Mapping[str, Any], *, label: str, family: str, metric: str, goal
     }
 
 
+def is_placeholder(line: Mapping[str, Any]) -> bool:
+    """Tell whether a line of a record set stands for a run that was not made: absent, or skipped for want of data."""
+    return line.get("status") == "absent" or "data" in (line.get("skipped_for") or {})
+
+
 def finite(value: Any) -> Any:
     """Return `value` with every NaN and infinity replaced by null: JSON has no such numbers."""
     if isinstance(value, float) and not math.isfinite(value):

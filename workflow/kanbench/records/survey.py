@@ -24,7 +24,7 @@ from kanbench.base import schema
 from kanbench.base.atomic import write_text
 from kanbench.records import check, provenance
 from kanbench.records.collect import RECORDS, TABLE
-from kanbench.records.record import SEAL, seal
+from kanbench.records.record import SEAL, is_placeholder, seal
 
 CACHE = ".checked.jsonl"
 DONE, WAITING, OUTDATED, UNREADABLE = "done", "waiting", "outdated", "unreadable"
@@ -191,7 +191,7 @@ def _seals(path: Path) -> str:
     seals = {
         line["run"]: seal({key: value for key, value in line.items() if key != "experiments"})
         for line in lines
-        if line["status"] != "absent" and "origin" not in line
+        if not is_placeholder(line) and "origin" not in line
     }
     return _of(seals.items())
 

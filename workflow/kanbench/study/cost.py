@@ -2,15 +2,16 @@
 
 The model of a run's seconds is rough on purpose, and is corrected by what records show:
 
-    model      = steps · step + evaluations · evaluation,      a step = calls · (layers · overhead) + FLOP / throughput
-    prediction = start + model · correction,                   correction = median of (recorded / model) over records
+    model      = layers passed · overhead + FLOP / throughput,  both constants fitted on records (`cost_fit`)
+    prediction = start + model · correction,                    correction = median of (recorded / model) over records
 
 FLOP of a forward pass: 2 an edge, number and row, `ELEMENTWISE` a basis value, and where weights are generated
 2 · hidden_dim · (prompt_dim + numbers) an edge, whatever the batch. Backward counts twice. A residual of a differential
 equation adds, for each dimension that it sums over, a second derivative and its backward pass. A step of L-BFGS is
 `LBFGS_CALLS` such evaluations. The correction comes from the records that are most alike (`LEVELS`), of which the
-`NEAREST` in size count; the range is their spread, and no narrower than `FLOOR` of the level. Where no record is of
-the device, the constants of `DEVICES` carry a correction from one device to another: a guess.
+`NEAREST` in size count, the less the further they are; the range is their spread, and no narrower than `FLOOR` of the
+level. Where no record is of the device, the constants of `DEVICES` carry a correction from one device to another: a
+guess.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ELEMENTWISE = 30
 LBFGS_CALLS = 22
 PROFILED_STEPS = 16
 NEAREST = 5
-DEVICES = {"cpu": (1e-4, 2e10, 3.0), "cuda": (1.5e-4, 5e12, 5.0)}
+DEVICES = {"cpu": (1e-4, 2e10, 1.5), "cuda": (1.5e-4, 5e12, 5.0)}
 """Seconds of overhead a layer and pass, FLOP a second, and seconds until a run begins to train."""
 START_RANGE = 2.0
 """Factor by which those last seconds may be more or less: no record tells them."""
@@ -40,6 +41,8 @@ LEVELS = (
 )
 FLOOR = (1.2, 1.5, 2.0, 3.0, 5.0, 5.0, 8.0, 10.0)
 """Least factor by which a run may take more or less than predicted, by level."""
+REACH = math.log(8.0)
+"""Distance at which half of a correction of fitted constants is believed."""
 MEASURED, SCALED = (0,), (1, 2, 3)
 CHANNELS = {4: (32, 64, 128, 256), 8: (16, 32, 64, 128, 256, 256, 512, 512)}
 STRIDES = {4: (1, 2, 2, 1), 8: (1, 2, 2, 1, 1, 2, 1, 1)}
@@ -188,16 +191,19 @@ def _layers(inputs: int, outputs: int, image: tuple[int, int], settings: Mapping
         yield before * after, 1, before
 
 
+def model_terms(spec: Mapping[str, Any]) -> tuple[float, float]:
+    """Return what a run does: layers passed, each with an overhead, and FLOP."""
+    found = size(spec)
+    evaluations = 0 if found.evaluated == 0 else spec["training"]["evaluations"]
+    trained, checked = found.steps * found.calls * (3 + 6 * found.directions), evaluations * (1 + 2 * found.checked)
+    flop = trained * found.forward(found.samples) + checked * found.forward(found.evaluated)
+    return (trained + checked) * len(found.layers), flop
+
+
 def model_seconds(spec: Mapping[str, Any]) -> float:
     """Return the seconds of a run by the constants of its device, uncorrected."""
-    found, (overhead, throughput, _) = size(spec), DEVICES[spec["device"].partition(":")[0]]
-    evaluations = 0 if found.evaluated == 0 else spec["training"]["evaluations"]
-
-    def seconds(passes: float, samples: int) -> float:
-        return passes * (len(found.layers) * overhead + found.forward(samples) / throughput)
-
-    step = found.calls * seconds(3 + 6 * found.directions, found.samples)
-    return found.steps * step + evaluations * seconds(1 + 2 * found.checked, found.evaluated)
+    (layers, flop), (overhead, throughput, _) = model_terms(spec), DEVICES[spec["device"].partition(":")[0]]
+    return layers * overhead + flop / throughput
 
 
 @dataclass(frozen=True)
@@ -217,13 +223,16 @@ class Calibration:
         records: Any records; those without the recorded number are passed over.
         model: Prediction from a spec, before the correction.
         recorded: What the model should have given, from a record; None where it says nothing.
+        reach: Distance in size, on the scale of logarithms, at which half of a correction is believed.
     """
 
-    def __init__(self, records: Iterable[Mapping[str, Any]], model=model_seconds, recorded=None):
-        self.model, self.ratios = model, defaultdict(list)
+    def __init__(
+        self, records: Iterable[Mapping[str, Any]], model=model_seconds, recorded=None, reach: float = math.inf
+    ):
+        self.model, self.reach, self.ratios = model, reach, defaultdict(list)
         for record in records:
             value = (recorded or train_seconds)(record)
-            if value is None or not _known(record["spec"]):
+            if value is None or not known(record["spec"]):
                 continue
             expected = model(record["spec"])
             for level, key in enumerate(_keys(record["spec"])):
@@ -237,7 +246,8 @@ class Calibration:
             if alike:
                 near = sorted(alike, key=lambda pair: abs(math.log(pair[0] / expected)))[:NEAREST]
                 logs = [math.log(ratio) for _, ratio in near]
-                middle = statistics.median(logs)
+                apart = statistics.median(abs(math.log(each / expected)) for each, _ in near)
+                middle = statistics.median(logs) / (1 + (apart / self.reach) ** 2)
                 spread = max(FLOOR[level], math.exp(max(abs(log - middle) for log in logs)))
                 value = expected * math.exp(middle)
                 return Estimate(value, value / spread, value * spread, level)
@@ -251,7 +261,8 @@ def train_seconds(record: Mapping[str, Any]) -> float | None:
     return seconds if record["status"] == "ok" and seconds else None
 
 
-def _known(spec: Mapping[str, Any]) -> bool:
+def known(spec: Mapping[str, Any]) -> bool:
+    """Tell whether the task of a spec is one of today."""
     return spec["task"]["name"] in taskinfo.discover()
 
 
@@ -300,19 +311,20 @@ def rows(runs: Mapping[str, Any], calibration: Calibration, memory=lambda spec: 
         memory: Peak bytes and their source from a spec, or None.
     """
     grouped: dict[str, list[tuple[Estimate, Any]]] = defaultdict(list)
-    known: dict[str, tuple[Estimate, Any]] = {}
+    priced: dict[str, tuple[Estimate, Any]] = {}
+    company = Counter(cell(run.spec) for run in runs.values() if run.together)
     for run in runs.values():
         key = cell(run.spec)
-        if key not in known:
-            known[key] = (_whole(run.spec, calibration), memory(run.spec))
-        grouped[run.experiments[0]].append(known[key])
+        if key not in priced:
+            priced[key] = (_whole(run.spec, calibration, company[key] or 1), memory(run.spec))
+        grouped[run.experiments[0]].append(priced[key])
     found = [_row(name, entries) for name, entries in grouped.items()]
     return [*found, _row("total", [entry for entries in grouped.values() for entry in entries])]
 
 
-def _whole(spec: Mapping[str, Any], calibration: Calibration) -> Estimate:
-    """Return the seconds of a run with its start, no longer than its time limit."""
-    found, (_, _, start) = calibration.estimate(spec), DEVICES[spec["device"].partition(":")[0]]
+def _whole(spec: Mapping[str, Any], calibration: Calibration, company: int = 1) -> Estimate:
+    """Return the seconds of a run, within its time limit, with its share of the start that `company` runs have."""
+    found, start = calibration.estimate(spec), DEVICES[spec["device"].partition(":")[0]][2] / company
     limit = spec["training"].get("timeout_seconds") or math.inf
     parts = ((found.value, start), (found.low, start / START_RANGE), (found.high, start * START_RANGE))
     return Estimate(*(min(value, limit) + begin for value, begin in parts), found.level)

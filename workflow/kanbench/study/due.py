@@ -24,7 +24,7 @@ from typing import Any
 from kanbench import PROTOCOL
 from kanbench.base.atomic import write_text
 from kanbench.records import collect, survey
-from kanbench.study import together
+from kanbench.study import lacking, together
 
 REQUEST = ".snakemake/kanbench/{study}.txt"
 SHOWN = 10
@@ -50,6 +50,11 @@ class Due:
     def made(self, name: str) -> bool:
         """Tell whether a run is done."""
         return not self.plan.leading or self.standings[name].done
+
+    @cached_property
+    def lacking(self) -> dict[str, dict[str, Any]]:
+        """The runs that are skipped since their data set is not on disk, by name (`kanbench.study.lacking`)."""
+        return lacking.of(self.plan)
 
     @cached_property
     def collected(self) -> bool:
@@ -93,6 +98,7 @@ class Due:
                     "experiments": run.experiments,
                     "exclusive": run.exclusive,
                     "code": self.code_of(run.name),
+                    **({"lacking": self.lacking[run.name]} if run.name in self.lacking else {}),
                 }
                 for run in plan.runs.values()
             },

@@ -66,7 +66,8 @@ class Plan:
         return f"{self.folder}/runs/{name}.json"
 
     def records(self) -> list[str]:
-        return [] if self.study.rendering_only else [self.record(name) for name in self.runs]
+        wanted = () if self.study.rendering_only else self.runs
+        return [self.record(name) for name in wanted if name not in self.due.lacking]
 
     @cached_property
     def made_by(self) -> Code:

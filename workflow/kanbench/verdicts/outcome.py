@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -80,6 +80,28 @@ class Outcome:
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON: NaN and infinities become null and text."""
         return {key: _plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that `as_dict` wrote, whose numbers are null and text where JSON has none."""
+        numbers = {each.name for each in fields(cls) if each.type == "float"}
+        return cls(**{key: _number(value) if key in numbers else _restored(value) for key, value in entry.items()})
+
+
+WRITTEN = {None: math.nan, "infinite": math.inf, "-infinite": -math.inf}
+
+
+def _number(value: Any) -> float:
+    return WRITTEN[value] if value is None or isinstance(value, str) else float(value)
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_restored, value))
+    if isinstance(value, Mapping):
+        words = ("reference", "interval")
+        return {key: entry if key in words else _number(entry) for key, entry in value.items()}
+    return value
 
 
 def _plain(value: Any) -> Any:
