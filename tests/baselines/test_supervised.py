@@ -68,7 +68,7 @@ def test_a_rule_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch):
     assert "not reported: no answer in 15 s" in next(r for r in results if r.ok is False).message
     pid = int(mark.read_text())
     gone = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    assert gone in ("", "Z"), "what it started is gone too"
+    assert gone[:1] in ("", "Z"), "what it started is gone too"
 
 
 def test_a_flood_of_output_is_bounded(tmp_path, capsys):

@@ -13,11 +13,11 @@ import yaml
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from kanbench.base import paths
+from kanbench.base import paths, plain_yaml
 from kanbench.base.atomic import write_text
 from kanbench.base.errors import Finding, InvalidInput
 from kanbench.pages import recipes, render, report
-from kanbench.records import bundle, collect, frame
+from kanbench.records import bundle, collect, frame, kept
 
 CITATION, README, SCHEMA = "CITATION.cff", "README.md", "record.schema.yaml"
 SOFTWARE = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
@@ -55,7 +55,7 @@ class About:
 
 def version() -> str:
     """Return the version of the suite."""
-    return str(yaml.safe_load((paths.root() / CITATION).read_text(encoding="utf-8"))["version"])
+    return str(plain_yaml.load((paths.root() / CITATION).read_text(encoding="utf-8"))["version"])
 
 
 def software() -> dict[str, str]:
@@ -99,10 +99,11 @@ def render_all(records: Path, output: Path) -> None:
         render.render(name, records, output)
     render.render_claims(records, output)
     report.report(records, output / "report.html")
+    (records / kept.FILE).unlink(missing_ok=True)
 
 
 def _citation(about: About, made: dict[str, Any]) -> str:
-    suite = yaml.safe_load((paths.root() / CITATION).read_text(encoding="utf-8"))
+    suite = plain_yaml.load((paths.root() / CITATION).read_text(encoding="utf-8"))
     content = {
         "cff-version": suite["cff-version"],
         "message": "If you use these records, please cite them together with the paper that they examine.",

@@ -130,6 +130,8 @@ class Attempt:
         """Return the memory of a prepared run where nothing else can come out: simulated, of a network made blindly."""
         if alike is None or not alike.going or self.device.type != "cpu" or build.capability(self.module, "prepare"):
             return None
+        if self.spec["training"]["optimiser"] == "lbfgs":  # its line search goes as the data say
+            return None
         same = alike.result["parameters"] == self.result["parameters"]
         return copy.deepcopy(alike.result["memory"]) if same else None
 
