@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from line_estimator import LINE_BASELINE
 
 from kanbench.baselines import build, check, discovery, estimators, scaffold
 from kanbench.study import config
@@ -20,20 +21,11 @@ LINE += "        self.w = np.linalg.lstsq(a, y, rcond=None)[0]\n"
 LINE += "    def predict(self, x):\n        return np.c_[x, np.ones(len(x))] @ self.w\n"
 HEAD = "import numpy as np\nimport torch\n"
 BUILD = "def build(problem, settings):\n    return Line()\n"
-CONTENT = {
-    "label": "Line",
-    "contract": "estimator",
-    "cite": {"key": "hastie2009", "url": "https://example.org"},
-    "axes": [],
-    "settings": {},
-    "tasks": {"classification": {"skip": "a line has no classes"}},
-    "example": {"problem": {"family": "function_fitting", "inputs": 2, "outputs": 1}, "settings": {}},
-}
 
 
 def folder(place: Path, body: str = LINE + BUILD, **changes) -> Path:
     (place / "line").mkdir(parents=True)
-    (place / "line/baseline.yaml").write_text(yaml.safe_dump({**copy.deepcopy(CONTENT), **changes}))
+    (place / "line/baseline.yaml").write_text(yaml.safe_dump({**copy.deepcopy(LINE_BASELINE), **changes}))
     (place / "line/model.py").write_text(HEAD + body)
     return place
 
@@ -91,7 +83,7 @@ def test_a_fault_breaks_its_rule(tmp_path, fault):
 
 def test_a_declared_count_is_compared(tmp_path):
     body = LINE + BUILD + "def count_parameters(e): return e.w.size\n"
-    example = {**CONTENT["example"], "trainable_parameters": 4}
+    example = {**LINE_BASELINE["example"], "trainable_parameters": 4}
     assert "3 counted, 4 declared" in outcomes(folder(tmp_path / "a", body, example=example))["count"].message
     example["trainable_parameters"] = 3
     assert outcomes(folder(tmp_path / "b", body, example=example))["count"].ok

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_walk import layer
+from test_walk import LAYOUTS, layer
 
 from metakan import KAN, MetaConvKAN, MetaKAN, native
 from metakan.bases import make_basis
@@ -106,19 +106,12 @@ def test_single_precision_is_as_close_to_the_truth_as_the_definition(form, hidde
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kind", ["columns", "steps", "expanded", "negated", "rows"])
+@pytest.mark.parametrize("kind", LAYOUTS)
 def test_inputs_and_gradients_of_any_layout(form, kind):
-    views = {
-        "columns": lambda t: t.t().contiguous().t(),
-        "steps": lambda t: torch.stack([t, t + 1], dim=-1)[..., 0],
-        "expanded": lambda t: t[:, :1].expand(-1, t.shape[1]),
-        "negated": lambda t: torch.complex(torch.zeros_like(t), -t).conj().imag,
-        "rows": lambda t: torch.cat([t, t])[::2][: len(t)],
-    }
     family = make_basis("bspline", 5, 3, (-1.0, 1.0))
     tensors = layer(6, 50, 8, family.numbers, 3)
     whole = torch.randn(9, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    x, weights = views[kind](whole).detach().requires_grad_(), views[kind](torch.ones(9, 50, dtype=torch.float64))
+    x, weights = LAYOUTS[kind](whole).detach().requires_grad_(), LAYOUTS[kind](torch.ones(9, 50, dtype=torch.float64))
     pair = [derivatives(evaluate(), x, tensors, weights / 8) for evaluate in evaluations(form, x, tensors, family)]
     assert_agree(*pair, 1e-10)
 
@@ -139,15 +132,21 @@ def network(kind):
     return model, (1.2 * torch.randn(shape, dtype=torch.float64)).requires_grad_()
 
 
+def by_definition(model):
+    """A copy of a network whose layers generate and contract all numbers at once."""
+    exact = copy.deepcopy(model)
+    for part in exact.layers:
+        part.mode = "materialized"
+    return exact
+
+
 KINDS = ("generated, auto", "generated, tiled", "dense, tiled", "affine", "several learners", "convolution")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_solve_differential_equations_like_the_definition(kind):
     model, x = network(kind)
-    exact = copy.deepcopy(model)
-    for part in exact.layers:
-        part.mode = "materialized"
+    exact = by_definition(model)
     pair = []
     for each in (model, exact):
         y = each(x).flatten(1)
@@ -168,9 +167,7 @@ def wave(y, x):
 @pytest.mark.parametrize("kind", ["generated, auto", "generated, tiled", "dense, tiled"])
 def test_third_and_fourth_derivatives(kind):
     model, x = network(kind)
-    exact = copy.deepcopy(model)
-    for part in exact.layers:
-        part.mode = "materialized"
+    exact = by_definition(model)
     pair = []
     for each in (model, exact):
         found = [each(x).sin().sum()]
@@ -185,9 +182,7 @@ def test_third_and_fourth_derivatives(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_parameters_are_differentiated_again(kind):
     model, x = network(kind)
-    exact = copy.deepcopy(model)
-    for part in exact.layers:
-        part.mode = "materialized"
+    exact = by_definition(model)
     pair = []
     for each in (model, exact):
         wanted = [x, *(p for p in each.parameters() if p.requires_grad)]

@@ -21,6 +21,14 @@ pytestmark = pytest.mark.skipif(
     not (native.active() and native.walk.AVAILABLE), reason="the kernel of the walk is not compiled here"
 )
 
+LAYOUTS = {
+    "columns": lambda t: t.t().contiguous().t(),
+    "steps": lambda t: torch.stack([t, t + 1], dim=-1)[..., 0],
+    "expanded": lambda t: t[:, :1].expand(-1, t.shape[1]),
+    "negated": lambda t: torch.complex(torch.zeros_like(t), -t).conj().imag,
+    "rows": lambda t: torch.cat([t, t])[::2][: len(t)],
+}
+"""Views of a matrix that lie in memory in odd ways."""
 BASES = ("bspline", "rbf", "legendre", "gram", "chebyshev")
 
 
@@ -103,19 +111,12 @@ def test_float32_is_as_close_to_the_truth_as_the_definition(hidden, grid_size, t
         assert error <= max(1e-5, 2 * rounding)
 
 
-@pytest.mark.parametrize("kind", ["columns", "steps", "expanded", "negated", "rows"])
+@pytest.mark.parametrize("kind", LAYOUTS)
 def test_inputs_and_gradients_of_any_layout(kind, threads):
     family = make_basis("bspline", 5, 3, (-1.0, 1.0))
     whole = torch.randn(70, 60, dtype=torch.float64)
-    views = {
-        "columns": lambda t: t.t().contiguous().t(),
-        "steps": lambda t: torch.stack([t, t + 1], dim=-1)[..., 0],
-        "expanded": lambda t: t[:, :1].expand(-1, t.shape[1]),
-        "negated": lambda t: torch.complex(torch.zeros_like(t), -t).conj().imag,
-        "rows": lambda t: torch.cat([t, t])[::2][: len(t)],
-    }
     tensors = layer(60, 90, 16, family.numbers, 3)
-    x, weights = views[kind](whole).detach().requires_grad_(), views[kind](weights_like(70, 90))
+    x, weights = LAYOUTS[kind](whole).detach().requires_grad_(), LAYOUTS[kind](weights_like(70, 90))
     for ours, theirs in both(x, tensors, family, weights):
         assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-9)
 

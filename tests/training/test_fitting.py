@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import yaml
+from line_estimator import LINE_BASELINE
 
 from kanbench.records import check, record
 from kanbench.study import config, plan
@@ -31,16 +32,7 @@ def place(tmp_path, monkeypatch):
     """A suite whose one baseline is a line, fitted by least squares."""
     folder = tmp_path / "baselines/line"
     folder.mkdir(parents=True)
-    content = {
-        "label": "Line",
-        "contract": "estimator",
-        "cite": {"key": "hastie2009", "url": "https://example.org"},
-        "axes": [],
-        "settings": {},
-        "tasks": {"classification": {"skip": "a line has no classes"}},
-        "example": {"problem": {"family": "function_fitting", "inputs": 2, "outputs": 1}, "settings": {}},
-    }
-    (folder / "baseline.yaml").write_text(yaml.safe_dump(content))
+    (folder / "baseline.yaml").write_text(yaml.safe_dump(LINE_BASELINE))
     (folder / "model.py").write_text(MODEL)
     monkeypatch.setenv("KANBENCH_ROOT", str(tmp_path))
     return folder

@@ -1,9 +1,11 @@
-"""Where the suite's own files are."""
+"""Where the suite's own files and the data sets are."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+DATA_VARIABLE = "KANBENCH_DATA"
 
 
 def root() -> Path:
@@ -20,6 +22,11 @@ def root() -> Path:
         if (folder / "Snakefile").is_file() and (folder / "baselines").is_dir():
             return folder
     return Path(__file__).resolve().parents[3]
+
+
+def data_root(given: Path | str | None = None) -> Path:
+    """Return the folder in which data sets are sought."""
+    return Path(given or os.environ.get(DATA_VARIABLE) or root() / ".data")
 
 
 def relative(path: Path) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
-import os
 import tempfile
 import zipfile
 import zlib
@@ -24,11 +23,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from kanbench.base import paths
 from kanbench.base.errors import MissingData, nearest
+from kanbench.base.paths import DATA_VARIABLE, data_root
 from kanbench.data import idx, pictures
 
-VARIABLE = "KANBENCH_DATA"
 SPLITS = ("train", "test")
 UNPACKED_MD5 = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -105,11 +103,6 @@ class Original:
     content: idx.Content | None = None
 
 
-def data_root(given: Path | str | None = None) -> Path:
-    """Return the folder in which data sets are sought."""
-    return Path(given or os.environ.get(VARIABLE) or paths.root() / ".data")
-
-
 def fetch(name: str, root: Path | None = None, *, download: bool = False) -> str:
     """Check that a data set can be read, after downloading it if asked to; return one line that identifies it.
 
@@ -152,7 +145,7 @@ def read(name: str, root: Path | None = None) -> Images:
         f"the data set '{name}' is not on disk. Not found:\n"
         + "".join(f"    {place}\n" for place in sought)
         + f"  To get it: `{_command(name, folder)}`, or put the files (or the folder of images) there, or point "
-        f"{VARIABLE} (or `data_root` of the study) at a folder that has them."
+        f"{DATA_VARIABLE} (or `data_root` of the study) at a folder that has them."
     )
 
 

@@ -5,7 +5,6 @@ The data rule reads and checks the set; here its folder or file alone is looked 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from kanbench.base import paths
@@ -22,14 +21,9 @@ PLACES = {
 """What each set of torchvision lies in, below the folder of the data sets."""
 
 
-def root(given: Path | str | None) -> Path:
-    """Return the folder in which data sets are sought, as `datasets.data_root` does."""
-    return Path(given or os.environ.get("KANBENCH_DATA") or paths.root() / ".data")
-
-
 def is_there(name: str, given: Path | str | None = None) -> bool:
     """Tell whether a data set seems to be there; one that is not known here is left to the rule that checks it."""
-    folder = root(given)
+    folder = paths.data_root(given)
     if name not in PLACES:
         return True
     return any((folder / place).exists() for place in (PLACES[name], f"{name}-images"))

@@ -4,15 +4,14 @@ A small network leaves a processor or a GPU idle between its many tiny operation
 stacked, and one forward and one backward pass serve all of them (`torch.func.vmap`). Each run keeps its own data,
 split, order of batches, learning rates, evaluations, selection and outcome. An optimiser that treats every number by
 itself (Adam, AdamW, SGD) treats stacked numbers alike; L-BFGS keeps histories and line searches apart (`lbfgs`). So the
-records are those of separate runs up to rounding. What a step takes in memory depends on neither data nor rate: where
-it is simulated, once for all of them.
+records are those of separate runs up to rounding. What a step takes in memory is simulated once for all of them, but
+for L-BFGS, whose line search goes as the data say.
 
 Where this does not hold the runs are trained one after another, and their records say why.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -46,19 +45,17 @@ def run(
     with ExitStack() as held:
         for device in {str(attempt.device) for attempt in attempts if attempt.going}:
             held.enter_context(device_lock(device, exclusive=False))
-        alike: dict[str, Attempt] = {}
+        cells: dict[str, list[Attempt]] = {}
         for attempt in attempts:
             if attempt.going:
-                attempt.prepare(alike.get(_cell(attempt)))
-                alike.setdefault(_cell(attempt), attempt)
-        by_cell = sorted((attempt for attempt in attempts if attempt.going), key=_cell)
-        for _, members in itertools.groupby(by_cell, key=_cell):
-            _train(list(members))
+                members = cells.setdefault(cell(attempt.spec), [])
+                attempt.prepare(members[0] if members else None)
+                members.append(attempt)
+        for _, prepared in sorted(cells.items()):
+            members = [attempt for attempt in prepared if attempt.going]
+            if members:
+                _train(members)
     return [attempt.record() for attempt in attempts]
-
-
-def _cell(attempt: Attempt) -> str:
-    return cell(attempt.spec)
 
 
 def _train(members: list[Attempt]) -> None:
