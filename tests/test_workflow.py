@@ -163,7 +163,7 @@ def test_killed_in_flight_the_same_command_resumes(run, study, tiny):
 
 
 def test_seeds_of_a_cell_train_together_and_rerun_together(run, study, tiny):
-    tiny["seeds"] = [0, 1]
+    tiny["seeds"] = [0, 1, 2, 3]
     tiny["experiments"]["E1"]["together"] = True
     (study / "tiny.yaml").write_text(yaml.safe_dump(tiny))
     together = r"train_together_[0-9a-f]{8}"
@@ -173,8 +173,8 @@ def test_seeds_of_a_cell_train_together_and_rerun_together(run, study, tiny):
     assert run(snakemake("--until", "collect"), study).returncode == 0
     records = sorted((study / "results" / "tiny" / "runs").rglob("[!.]*.json"))
     contents = [json.loads(path.read_text()) for path in records]
-    assert [content["time"]["together"] for content in contents] == [2, 2, 2, 2]
-    assert sorted(content["spec"]["seed"] for content in contents) == [0, 0, 1, 1]
+    assert [content["time"]["together"] for content in contents] == [4] * 8
+    assert sorted(content["spec"]["seed"] for content in contents) == [0, 0, 1, 1, 2, 2, 3, 3]
     assert "train_together" not in dry(run, study, "--until", "collect"), "nothing is left to do"
     (study / "results" / "tiny" / "records.jsonl.gz").unlink()
     lost = next(path for path in records if "mlp" in path.as_posix())
@@ -193,7 +193,7 @@ def test_seeds_of_a_cell_train_together_and_rerun_together(run, study, tiny):
 def test_a_seed_that_is_added_trains_without_those_that_are_there(run, study, tiny):
     tiny["experiments"]["E1"]["together"] = True
     stamps, runs = {}, study / "results" / "tiny" / "runs"
-    for seeds, size in (([0], 1), ([0, 1, 2], 2)):
+    for seeds, size in (([0], 1), ([0, 1, 2, 3, 4], 4)):
         tiny["seeds"] = seeds
         (study / "tiny.yaml").write_text(yaml.safe_dump(tiny))
         announced = dry(run, study, "--until", "collect")
@@ -207,7 +207,7 @@ def test_a_seed_that_is_added_trains_without_those_that_are_there(run, study, ti
         stamps = made
         assert "train_together" not in dry(run, study, "--until", "collect"), "nothing is left to do"
     together = {path: json.loads(path.read_text())["time"].get("together") for path in stamps}
-    assert sorted(map(str, together.values())) == ["2", "2", "2", "2", "None", "None"]
+    assert sorted(map(str, together.values())) == ["4"] * 8 + ["None"] * 2
 
 
 def test_the_second_look_trains_further_seeds_of_what_is_undecided(run, study, tiny):

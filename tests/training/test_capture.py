@@ -92,6 +92,7 @@ def test_on_a_processor_auto_is_bit_equal_to_eager(spec):
     assert train.run(longer(spec))["curve"] == train.run(longer(spec, capture="eager"))["curve"]
 
 
+@pytest.mark.usefixtures("pairs_are_stacked")
 def test_runs_that_train_together_are_recorded_together(spec, monkeypatch):
     specs = [{**longer(spec, capture="cuda_graph"), "seed": seed} for seed in range(2)]
     eager = ensemble.run(specs)

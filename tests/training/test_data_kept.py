@@ -62,6 +62,7 @@ def test_a_mini_batch_is_a_copy_and_the_data_are_kept(suite_of, tiny):
     assert train.run(spec)["status"] == "ok", "the contract finds this hook; the data set is whole"
 
 
+@pytest.mark.usefixtures("pairs_are_stacked")
 def test_runs_that_are_trained_together_are_looked_at_too(suite_of, tiny):
     lines = ("if not torch._C._functorch.is_batchedtensor(x): x.data[0, 0] += 1", "return self.linear(x)")
     body = "class M(Line):\n    def forward(self, x):\n        " + "\n        ".join(lines)

@@ -14,6 +14,7 @@ from kanbench.records import record
 from kanbench.tasks import taskinfo
 from kanbench.training import ensemble, train
 
+pytestmark = pytest.mark.usefixtures("pairs_are_stacked")
 STEPS = 50
 SIZES = {"train_samples": 60, "validation_samples": 20, "test_samples": 20}
 
@@ -172,6 +173,23 @@ def test_what_cannot_be_stacked_is_trained_one_by_one_and_says_why(spec, changes
         alone = train.run(each)
         assert found["metrics"] == alone["metrics"]
         assert found["curve"] == alone["curve"]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_few_runs_are_trained_one_after_another_on_a_processor(spec, count, monkeypatch):
+    monkeypatch.setattr(ensemble, "LEAST_STACKED", 4)
+    specs = seeds_of(of_method(spec, "metakan-relu", steps=3, evaluations=3), count)
+    for each, found in zip(specs, ensemble.run(specs), strict=True):
+        assert found["time"]["together"] == (count if count == 4 else 1)
+        if count < 4:
+            assert "quicker one after another" in found["time"]["apart"]
+            assert found["curve"] == train.run(each)["curve"]
+
+
+def test_few_runs_are_stacked_under_lbfgs(spec, monkeypatch):
+    monkeypatch.setattr(ensemble, "LEAST_STACKED", 4)
+    specs = seeds_of(of_method(spec, "mlp", steps=3, evaluations=3, optimiser="lbfgs", learning_rate=1.0), 2)
+    assert [found["time"]["together"] for found in ensemble.run(specs)] == [2, 2]
 
 
 def test_cells_are_told_apart(spec):

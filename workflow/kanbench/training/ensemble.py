@@ -32,6 +32,12 @@ from kanbench.training.side_by_side import SideBySide
 from kanbench.training.stacking import Apart
 from kanbench.training.train import Attempt
 
+LEAST_STACKED = 4
+"""On a processor fewer runs are quicker one after another: their steps take native kernels, a stacked step does not.
+
+`benchmarks/training_loop.py` shows both. L-BFGS, whose steps are mostly overhead, is stacked from two runs on.
+"""
+
 
 def run(
     specs: Sequence[Mapping[str, Any]], *, data_root: Path | None = None, runs: Path = Path("runs")
@@ -60,8 +66,7 @@ def run(
 
 def _train(members: list[Attempt]) -> None:
     try:
-        if len(members) == 1:
-            raise Apart("no other run of its cell is trained with it")
+        _check_number(members)
         together = Ensemble(members)
         timeout = members[0].spec["training"]["timeout_seconds"]
         with watch.within(timeout and timeout * len(members)):
@@ -244,6 +249,14 @@ def _reason(error: Exception) -> str:
     if failures.lacks_memory(error):
         return "the runs together do not fit into memory"
     return f"the step cannot be stacked: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+
+
+def _check_number(members: Sequence[Attempt]) -> None:
+    if len(members) == 1:
+        raise Apart("no other run of its cell is trained with it")
+    quick = members[0].device.type == "cpu" and members[0].spec["training"]["optimiser"] != "lbfgs"
+    if quick and len(members) < LEAST_STACKED:
+        raise Apart(f"on a processor, fewer than {LEAST_STACKED} runs are quicker one after another")
 
 
 def _check_kind(sessions: Sequence[Any]) -> None:
