@@ -12,6 +12,7 @@ from .engine import Amplified, Dense, Generated, evaluate
 from .engine.budget import PLAIN_BYTES, plain_bytes
 from .engine.shape import Convolution, FullyConnected
 from .meta_learner import MetaLearner, meta_learners_for
+from .remainder import LowRankRemainder
 
 
 class Edges(Defined):
@@ -21,6 +22,7 @@ class Edges(Defined):
         super().__init__()
         self.family = basis
         self.fan_in = fan_in
+        self.remainder: LowRankRemainder | None = None
 
     @property
     def basis(self) -> Basis:
@@ -92,6 +94,8 @@ class MetaEdges(Edges):
     With ``amplitude`` every edge has a factor of its own beside its shape, ``amplitudes (out, edges, 1)``: its numbers
     are ``a M(z)`` with a of mean zero and the standard deviation s, and prompts start standard normal.
 
+    With ``remainder_rank`` a part of that rank is added to the generated numbers (`LowRankRemainder`), zero at first.
+
     With ``register=False`` the meta-learner is used but not listed among this module's children, for networks that
     hold it themselves, so that a state dict names it once.
     """
@@ -104,6 +108,7 @@ class MetaEdges(Edges):
         meta_learner: MetaLearner,
         register: bool = True,
         amplitude: bool = False,
+        remainder_rank: int = 0,
     ):
         super().__init__(basis, edges)
         if amplitude and not all(basis.amplitude):
@@ -114,6 +119,9 @@ class MetaEdges(Edges):
         self.init = meta_learner.init
         self.prompts = nn.Parameter(torch.empty(outputs, edges, meta_learner.prompt_dim))
         self.amplitudes = nn.Parameter(torch.empty(outputs, edges, 1)) if amplitude else None
+        rank = checks.integer("remainder_rank", remainder_rank, 0)
+        if rank:
+            self.remainder = LowRankRemainder(outputs, edges, rank, basis)
         self.reset_parameters()
 
     @property
@@ -138,6 +146,8 @@ class MetaEdges(Edges):
         else:
             rows = self.prompts.flatten(0, 1)
             self.prompts.normal_(std=(2 / sum(rows.shape)) ** 0.5)
+        if self.remainder is not None:
+            self.remainder.reset_parameters()
         self._reset_family()
 
     def definition(self) -> dict[str, object]:
@@ -184,7 +194,8 @@ class MetaEdges(Edges):
 
     def numbers(self) -> Tensor:
         """Return the numbers of every edge function, ``(out, edges, n_b)``."""
-        return self.source().numbers()
+        generated = self.source().numbers()
+        return generated if self.remainder is None else generated + self.remainder.numbers()
 
 
 class EdgeLayer(nn.Module):
@@ -225,7 +236,7 @@ class EdgeLayer(nn.Module):
             y = part if y is None else y + part
             used.add(form)
         self.mode_used = "+".join(sorted(used))
-        return y
+        return y if self.edges.remainder is None else y + self.edges.remainder(x, mode)
 
 
 class GeneratedLayer(EdgeLayer):
@@ -241,11 +252,12 @@ class GeneratedLayer(EdgeLayer):
         given: MetaLearner | None,
         register: bool,
         amplitude: bool = False,
+        remainder_rank: int = 0,
         **settings: object,
     ) -> None:
         """Make the edges, around the meta-learner that is given or a new one (see `meta_learners_for`)."""
         (meta_learner,) = meta_learners_for(basis, 1, given, **settings)
-        self.edges = MetaEdges(outputs, edges, basis, meta_learner, register, amplitude)
+        self.edges = MetaEdges(outputs, edges, basis, meta_learner, register, amplitude, remainder_rank)
 
     @property
     def prompts(self) -> nn.Parameter:

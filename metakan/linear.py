@@ -90,6 +90,7 @@ class MetaKANLinear(GeneratedLayer, _Linear):
             a ``meta_learner`` is given, with which they must then agree.
         separate, shapes: see `metakan.MetaKAN`; False and "random" by default.
         amplitude: give every edge a factor of its own beside its shape.
+        remainder_rank: rank of a part that is added to the generated numbers; see `metakan.MetaKAN`.
         mode: "tiled", "materialized" or "auto"; see `metakan.MetaKAN`.
         register: False if the meta-learner is registered elsewhere, so that a state dict names it once.
 
@@ -114,6 +115,7 @@ class MetaKANLinear(GeneratedLayer, _Linear):
         separate: bool | None = None,
         shapes: str | None = None,
         amplitude: bool = False,
+        remainder_rank: int = 0,
         mode: str = "auto",
         register: bool = True,
     ):
@@ -126,6 +128,7 @@ class MetaKANLinear(GeneratedLayer, _Linear):
             meta_learner,
             register,
             amplitude,
+            remainder_rank,
             prompt_dim=prompt_dim,
             hidden_dim=hidden_dim,
             meta_activation=meta_activation,
@@ -137,7 +140,7 @@ class MetaKANLinear(GeneratedLayer, _Linear):
     def functions_of(self, prompts: Tensor, t: Tensor) -> Tensor:
         """Return the functions that ``prompts (k, prompt_dim)`` stand for in this layer, at ``t (n,)``: ``(k, n)``.
 
-        Where edges have amplitudes, these are the functions of amplitude 1.
+        Where edges have amplitudes, these are the functions of amplitude 1. A remainder is no part of them.
         """
         checks.points("functions_of", t)
         source = self.edges.source()

@@ -73,8 +73,8 @@ class MetaKAN(SharedLearners, _Network):
 
     An edge function is ``phi_oi(t) = w_oi . b(t)`` with ``w_oi = s * M_c(z_oi / s)``: z the edge's prompt, M_c the
     meta-learner of the layer's cluster and s the constant fan-in**-0.5 (1 with ``init="released"``). See "Improving
-    Memory Efficiency for Training KANs via Meta Learning" (Zhao et al., 2025). ``amplitude``, ``separate``, ``shapes``
-    and ``hidden_dim=0`` are not the paper's.
+    Memory Efficiency for Training KANs via Meta Learning" (Zhao et al., 2025). ``amplitude``, ``separate``,
+    ``shapes``, ``remainder_rank`` and ``hidden_dim=0`` are not the paper's.
 
     Shape: ``(..., width[0])`` to ``(..., width[-1])``.
 
@@ -87,6 +87,9 @@ class MetaKAN(SharedLearners, _Network):
         clustering, grouping_seed: see `metakan.assign_layers`; with "learned", each layer mixes the meta-learners by
             weights of its own (`metakan.MixedLearner`).
         amplitude: give every edge a factor of its own beside its shape, ``w_oi = a_oi M_c(z_oi)``.
+        remainder_rank: add a part of this rank to the generated numbers of every layer, ``w_oi = ... + sum_r U_or
+            V_ri``, trained beside them; 0 for none. A layer gets ``rank (out + in n_b)`` further parameters, and as
+            many more outputs to evaluate.
         separate: let each hidden unit read one number of the prompt, so that a meta-learner is a sum of curves.
         shapes: what the meta-learners start from: "random", or distinct functions, "polynomials", "sines" or "bumps"
             (`metakan.shapes`).
@@ -119,6 +122,7 @@ class MetaKAN(SharedLearners, _Network):
         mode: str = "auto",
         init: str | None = None,
         amplitude: bool = False,
+        remainder_rank: int = 0,
         separate: bool | None = None,
         shapes: str | None = None,
         meta_learners: MetaLearner | Sequence[MetaLearner] | None = None,
@@ -145,7 +149,14 @@ class MetaKAN(SharedLearners, _Network):
         self.meta_learners = nn.ModuleList(learners)
         self.layers = nn.ModuleList(
             MetaKANLinear(
-                a, b, meta_learner=learners[cluster], basis=family, amplitude=amplitude, mode=mode, register=False
+                a,
+                b,
+                meta_learner=learners[cluster],
+                basis=family,
+                amplitude=amplitude,
+                remainder_rank=remainder_rank,
+                mode=mode,
+                register=False,
             )
             for a, b, cluster in zip(ins, outs, clusters, strict=True)
         )

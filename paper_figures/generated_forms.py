@@ -24,6 +24,7 @@ GENERATED = "metakan"
 WORDS = {
     "amplitude": "amplitudes",
     "separate": "sum of curves",
+    "remainder_rank": "remainder of rank {:g}",
     "shapes": "starts on {}",
     "prompt_dim": "prompt_dim {:g}",
     "hidden_dim": "hidden_dim {:g}",

@@ -15,7 +15,7 @@ PASSED_ON = (
     "grid_size", "spline_order", "basis", "prompt_dim", "hidden_dim", "grouping_seed", "meta_activation", "init",
     "mode",
 )  # fmt: skip
-OURS = ("amplitude", "separate", "shapes")
+OURS = ("amplitude", "separate", "shapes", "remainder_rank")
 """Settings that are not the paper's, left out where they have their defaults."""
 FROM_DATA = ("activations", "coefficients")
 """Clusterings that a built network is given: by `prepare`, and by `adapt`. It is built with contiguous groups."""
@@ -76,7 +76,7 @@ def idle_hooks(model: nn.Module) -> tuple[str, ...]:
 
 
 def parameter_groups(model: nn.Module, settings) -> list[dict]:
-    """Return prompts and meta-learners apart, as the paper counts and trains them; a learned assignment is the rest."""
+    """Return meta-learners, and prompts with all else (amplitudes, remainders, a learned assignment), as two groups."""
     learners = [p for module in model.modules() if isinstance(module, MetaLearner) for p in module.parameters()]
     known = {id(parameter) for parameter in learners}
     known |= {id(module.logits) for module in model.modules() if isinstance(module, MixedLearner)}
@@ -182,7 +182,7 @@ def memory_terms(problem, settings, batch_size: int) -> dict | None:
     """Return the terms of the memory model, float32 (metakan/MEMORY.md); None for forms without one."""
     if settings["basis"] != "bspline" or settings["clustering"] == "learned":
         return None
-    if settings.get("amplitude") or settings.get("separate"):
+    if any(settings.get(name) for name in ("amplitude", "separate", "remainder_rank")):
         return None
     width, splines = problem.width(settings), settings["grid_size"] + settings["spline_order"]
     prompt, hidden, activation = (settings[name] for name in ("prompt_dim", "hidden_dim", "meta_activation"))

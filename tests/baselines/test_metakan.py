@@ -60,7 +60,7 @@ def test_the_edges_of_a_palette_are_mixtures_of_its_functions():
 
 def test_settings_that_are_not_the_papers_rename_no_run_that_leaves_them_alone():
     method = discovery.discover()["metakan"].methods["metakan-relu"]
-    ours = {"amplitude", "separate", "shapes"}
+    ours = {"amplitude", "separate", "shapes", "remainder_rank"}
     assert not ours & discovery.resolve(method, "pde", {}).keys()
     assert ours & discovery.resolve(method, "pde", {"amplitude": True}).keys() == {"amplitude"}
 

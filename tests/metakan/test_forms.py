@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from metakan import MetaKAN, MetaKANConv2d, MetaKANLinear, MetaLearner, load_meta_learner, make_basis, save_meta_learner
+from metakan.bases.gram import Gram
 from metakan.shapes import FAMILIES, shape_numbers
 
 MIXED = {"hidden_dim": 0, "meta_activation": "none", "prompt_dim": 2}
@@ -15,16 +16,32 @@ FORMS = {
     "both": {"separate": True, "amplitude": True, "prompt_dim": 3, "hidden_dim": 9, "shapes": "sines"},
     "mixed": {**MIXED, "shapes": "polynomials"},
     "mixed by amplitude": {**MIXED, "amplitude": True},
+    "remainder": {"hidden_dim": 8, "remainder_rank": 2},
+    "mixed with a remainder": {**MIXED, "remainder_rank": 3},
 }
 
 
 def network(form: str, width=(7, 60, 3), **further) -> MetaKAN:
     torch.manual_seed(0)
-    return MetaKAN(list(width), num_clusters=2, **FORMS[form], **further).double()
+    model = MetaKAN(list(width), num_clusters=2, **FORMS[form], **further).double()
+    for layer in model.layers:
+        if layer.edges.remainder is not None:  # it starts with zeros, which hide it
+            torch.nn.init.normal_(layer.edges.remainder.output_factor)
+    return model
 
 
 def by_hand(layer: MetaKANLinear, edge: tuple[int, int]) -> torch.Tensor:
     """Return the numbers of one edge, unit by unit, from the parameters alone."""
+    return generated_by_hand(layer, edge) + (0 if layer.edges.remainder is None else remainder_by_hand(layer, edge))
+
+
+def remainder_by_hand(layer: MetaKANLinear, edge: tuple[int, int]) -> torch.Tensor:
+    part, (row, column) = layer.edges.remainder, edge
+    rank = part.output_factor.shape[1]
+    return sum(part.output_factor[row, r] * part.input_factor[r, column] for r in range(rank))
+
+
+def generated_by_hand(layer: MetaKANLinear, edge: tuple[int, int]) -> torch.Tensor:
     learner, prompt = layer.meta_learner, layer.prompts[edge]
     size = layer.in_features**-0.5
     amplified = layer.edges.amplitudes is not None
@@ -103,6 +120,7 @@ def test_functions_mixed_are_the_affine_network_without_its_offset():
         ("amplitude", 2 * (7 * 60 + 60 * 3) + 2 * (2 * 8 + 9 * 9)),
         ("separate", 2 * (7 * 60 + 60 * 3) + 2 * (2 * 8 + 9 * 9)),
         ("mixed", 2 * (7 * 60 + 60 * 3) + 2 * 2 * 9),
+        ("remainder", 7 * 60 + 60 * 3 + 2 * (2 * 8 + 9 * 9) + 2 * (60 + 7 * 9 + 3 + 60 * 9)),
     ],
 )
 def test_parameters(form, expected):
@@ -182,11 +200,37 @@ def test_a_state_of_another_form_is_refused():
         ({"shapes": "squares"}, "shapes: found 'squares', expected one of 'random', 'polynomials'"),
         ({"shapes": "sines", "basis": "wavelet"}, "shapes: found 'sines' with the basis 'wavelet'"),
         ({"amplitude": True, "basis": "wavelet"}, "amplitude: found True with the basis 'wavelet'"),
+        ({"remainder_rank": 2, "basis": "wavelet"}, "remainder_rank: found 2 with the basis 'wavelet', expected 0"),
+        (
+            {"remainder_rank": 2, "basis": Gram(3, 8, form="released")},
+            "remainder_rank: found 2 with the basis 'gram', expected 0",
+        ),
+        ({"remainder_rank": -1}, "remainder_rank: found -1, expected an integer >= 0"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MetaKAN([4, 3, 2], **settings)
+
+
+def test_a_network_starts_as_it_would_without_a_remainder():
+    x, found = torch.randn(5, 4), []
+    for rank in (0, 3):
+        torch.manual_seed(0)
+        model = MetaKAN([4, 6, 2], hidden_dim=8)
+        with_part = MetaKAN([4, 6, 2], hidden_dim=8, remainder_rank=rank) if rank else model
+        with_part.load_state_dict(model.state_dict(), strict=False)
+        found.append(with_part(x))
+    assert torch.equal(*found)
+
+
+def test_the_remainder_of_a_rank_that_suffices_holds_any_numbers():
+    layer = MetaKANLinear(4, 3, hidden_dim=8, remainder_rank=3).double()
+    wanted = torch.randn(3, 4, 9, dtype=torch.float64)
+    with torch.no_grad():
+        layer.edges.remainder.output_factor.copy_(torch.eye(3))
+        layer.edges.remainder.input_factor.copy_(wanted - layer.edges.source().numbers())
+    torch.testing.assert_close(layer.numbers(), wanted)
 
 
 def test_a_convolution_mixes_functions_too():

@@ -31,7 +31,8 @@ def test_every_experiment_compares_the_same_forms_with_dense_ones(specs):
     forms = found["E14"]
     assert {"tiled_kan", "efficient_kan-released", "mlp_matched"} <= {method for method, _ in forms}
     settings = [dict(form) for method, form in forms if method.startswith("metakan")]
-    for name, value in {"amplitude": True, "separate": True, "hidden_dim": 0, "prompt_dim": 4}.items():
+    hypotheses = {"amplitude": True, "separate": True, "hidden_dim": 0, "prompt_dim": 4, "remainder_rank": 2}
+    for name, value in hypotheses.items():
         assert any(each.get(name) == value for each in settings), name
     assert {each.get("shapes", "random") for each in settings} == {"random", "polynomials", "sines", "bumps"}
 
