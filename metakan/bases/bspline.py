@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import checks, native
 from .base import Basis, Derivatives, Evaluation
+from .forward_mode import push
 from .local import LocalSplines
 from .silu import pull_silu, silu, silu_values
 
@@ -72,8 +73,10 @@ class _SplinePlanes(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, tangent, *_):
-        x, centres = ctx.saved_tensors
-        return tangent * _spline_planes(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1)
+        def slope(x: Tensor, centres: Tensor) -> Tensor:
+            return _spline_planes(x, centres, ctx.spacing, ctx.order, ctx.derivative + 1)
+
+        return push(tangent, slope, *ctx.saved_tensors)
 
 
 @torch.compiler.allow_in_graph  # one node for torch.compile: traced into, its gradient is wrong in torch 2.11

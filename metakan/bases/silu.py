@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .forward_mode import push
+
 
 def silu_values(x: Tensor, derivative: int = 0) -> Tensor:
     r"""Return a derivative of SiLU, elementwise and unrecorded.
@@ -73,7 +75,7 @@ class _SiLU(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, tangent, _):
-        return tangent * silu(ctx.saved_tensors[0], ctx.derivative + 1)
+        return push(tangent, lambda x: silu(x, ctx.derivative + 1), *ctx.saved_tensors)
 
 
 @torch.compiler.allow_in_graph  # one node for torch.compile, as the splines are
