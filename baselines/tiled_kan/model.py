@@ -9,8 +9,22 @@ import torch
 from torch import Tensor, nn
 
 import metakan
-from metakan import KAN
+from metakan import KAN, MetaKAN
 from metakan.engine.memory import Layer, layer_memory
+from metakan.misfit import feature_moments, misfit
+
+MIXED = {"meta_activation": "none", "hidden_dim": 0}
+GENERATED: dict[str, dict[str, object]] = {
+    "curve": {"hidden_dim": 16},
+    "curve with amplitudes": {"hidden_dim": 16, "amplitude": True},
+    "curve with a remainder of rank 1": {"hidden_dim": 16, "remainder_rank": 1},
+    "sum of two curves": {"hidden_dim": 16, "prompt_dim": 2, "separate": True},
+    "ReLU, three numbers": {"hidden_dim": 16, "prompt_dim": 3},
+    "one function": {**MIXED, "prompt_dim": 1},
+    **{f"{count} functions mixed": {**MIXED, "prompt_dim": count} for count in (2, 3, 4)},
+    "2 functions mixed with a remainder of rank 1": {**MIXED, "prompt_dim": 2, "remainder_rank": 1},
+}
+"""Forms of a generated KAN, as settings of `metakan.MetaKAN`, with a meta-learner a layer each."""
 
 
 def build(problem, settings) -> nn.Module:
@@ -28,6 +42,30 @@ def dense_copy(model: nn.Module) -> tuple[nn.Module, list[Tensor]]:
     """Return a copy of the network and its edge numbers (outputs, inputs, n_b), to be changed."""
     dense = copy.deepcopy(model)
     return dense, [layer.edges.weight for layer in dense[1].layers]
+
+
+def generated_forms(
+    model: nn.Module, inputs: Tensor
+) -> dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Tensor]]]:
+    """Return by name, for forms of a generated KAN of these widths, what makes a new network and what compares one.
+
+    The second function maps a network of the form to the relative squared error of its edge functions, weighted by what
+    they see of `inputs` (batch, *input_shape), differentiably; see `metakan.misfit`. Empty where edge functions are not
+    linear in their numbers.
+    """
+    dense = model[1]
+    if not dense.basis.linear:
+        return {}
+    moments = feature_moments(dense, inputs.flatten(1))
+
+    def start(settings: dict[str, object]) -> nn.Module:
+        network = MetaKAN(dense.width, basis=dense.basis, num_clusters=len(dense.width) - 1, **settings)
+        return nn.Sequential(nn.Flatten(), network.to(moments[0]))
+
+    return {
+        name: (lambda settings=settings: start(settings), lambda network: misfit(network[1], dense, moments))
+        for name, settings in GENERATED.items()
+    }
 
 
 def to_pykan(model: nn.Module) -> nn.Module:

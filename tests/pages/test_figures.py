@@ -25,8 +25,11 @@ WITHOUT_LEGEND = (
     "layer_distances",
 )
 """Figures whose lines or cells are named beside them, or by a colour bar."""
-FIGURES = [name for name, recipe in recipes.discover().items() if recipe.kind == "figure" and name != "generated_forms"]
-"""All but one that is drawn from the study `exploration`, whose runs the invented records lack."""
+OF_EXPLORATION = {"generated_forms", "representation_floor"}
+FIGURES = [
+    name for name, recipe in recipes.discover().items() if recipe.kind == "figure" and name not in OF_EXPLORATION
+]
+"""All but those that are drawn from the study `exploration`, whose runs the invented records lack."""
 
 
 def shown(name, frame):

@@ -7,6 +7,9 @@ import pytest
 from kanbench.base import paths
 from kanbench.study import config, plan
 
+FLOOR = "E14floor"
+"""Dense networks alone, whose numbers the forms are fitted to."""
+
 
 @pytest.fixture(scope="module")
 def study() -> config.Study:
@@ -25,7 +28,7 @@ def test_no_other_study_has_its_seeds(study, specs):
 
 
 def test_every_experiment_compares_the_same_forms_with_dense_ones(specs):
-    found = {key: {_form(spec) for spec in own} for key, own in specs.items()}
+    found = {key: {_form(spec) for spec in own} for key, own in specs.items() if key != FLOOR}
     generated = {frozenset(form for form in forms if form[0].startswith("metakan")) for forms in found.values()}
     assert len(generated) == 1
     forms = found["E14"]

@@ -25,8 +25,8 @@ from kanbench.tasks.task import Problem
 
 OFFERS = (
     "build", "parameter_groups", "penalty", "after_step", "idle_hooks", "prepare", "declines", "describe",
-    "memory_terms", "edge_functions", "to_pykan", "dense_copy", "prompts", "along_prompts", "clusters",
-    "coefficients", "share", "adapt",
+    "memory_terms", "edge_functions", "to_pykan", "dense_copy", "generated_forms", "prompts", "along_prompts",
+    "clusters", "coefficients", "share", "adapt",
 )  # fmt: skip
 """Functions of `model.py` that the harness calls where they are offered; a test compares the list with the calls."""
 GROUP_KEYS = ("name", "params", "lr_scale", "weight_decay")
