@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import native
 from ..bases import Basis
 from . import higher
+from .batched import memberwise
 from .materialized import materialized
 from .shape import Convolution, FullyConnected
 from .sources import Dense, Generated
@@ -89,6 +90,7 @@ class _Evaluation(torch.autograd.Function):
         ctx.save_for_backward(*tensors, *output[1:])
 
     @staticmethod
+    @memberwise
     def backward(ctx: Any, gradient: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         saved, needed = ctx.saved_tensors, higher.wanted(ctx)
         if gradient is None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
 from .. import native
+from .batched import memberwise
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -127,6 +128,7 @@ class _Pull(torch.autograd.Function):
         ctx.save_for_backward(output[1], *tensors)
 
     @staticmethod
+    @memberwise
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         (second, x, gradient, *tensors), needed = ctx.saved_tensors, wanted(ctx)
         factors = {order: factor for order, factor in enumerate(given, start=1) if factor is not None}
@@ -161,6 +163,7 @@ class _Push(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
+    @memberwise
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x, factor, *tensors), needed = ctx.saved_tensors, wanted(ctx)
         again = torch.is_grad_enabled()

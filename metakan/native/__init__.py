@@ -15,6 +15,7 @@ from torch import Tensor
 from .serving import (
     TYPES,
     active,
+    differentiated,
     disabled,
     has_values,
     kernels,
@@ -26,8 +27,8 @@ from .serving import (
 )
 
 __all__ = [
-    "Curve", "DERIVES", "MOST_FUNCTIONS", "MOST_ORDER", "Pieces", "SplineDerivatives", "Splines", "active", "disabled",
-    "has_values", "looked_up", "needs_operators", "transparent", "ready", "serves",
+    "Curve", "DERIVES", "MOST_FUNCTIONS", "MOST_ORDER", "Pieces", "SplineDerivatives", "Splines", "active",
+    "differentiated", "disabled", "has_values", "looked_up", "needs_operators", "transparent", "ready", "serves",
 ]  # fmt: skip
 
 MOST_ORDER = kernels.MOST_ORDER if kernels else 0

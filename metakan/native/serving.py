@@ -68,12 +68,12 @@ def needs_operators(*tensors: Tensor) -> bool:
         return False
     if torch.jit.is_tracing() or torch.compiler.is_exporting():
         return True
-    if any(tensor.is_meta or _differentiated(tensor) for tensor in tensors) or forward_ad._current_level >= 0:
+    if any(tensor.is_meta or differentiated(tensor) for tensor in tensors) or forward_ad._current_level >= 0:
         return True
     return any(isinstance(mode, ProxyTorchDispatchMode) for mode in _get_current_dispatch_mode_stack())
 
 
-def _differentiated(tensor: Tensor) -> bool:
+def differentiated(tensor: Tensor) -> bool:
     """Tell whether `torch.func.grad` or one of its kind follows the tensor, below any `vmap`."""
     while is_functorch_wrapped_tensor(tensor):
         if is_gradtrackingtensor(tensor):
