@@ -10,7 +10,7 @@ CACHED := $(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" || echo 
 SNAKEMAKE := $(CACHED) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce smoke desk paper gpu tuning exploration render retry test test-gpu test-cluster lint format bench check-baseline new-baseline status report clean
+.PHONY: help install reproduce smoke desk paper gpu tuning exploration render retry test test-gpu test-cluster lint format docs bench check-baseline new-baseline status report clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -86,6 +86,10 @@ format: install ## Rewrite the code in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
+
+docs: install ## The documentation as a site (build/docs/index.html); a dead link is an error
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
 
 bench: install ## Speed and memory, measured side by side; error rates of verdicts, by simulation
 	$(BIN)/python benchmarks/engine.py

@@ -57,6 +57,7 @@ PUBLISHED_STAGES: dict[str, dict[str, str]] = {
     "gram": {"norm_placement": "output", "activation": "silu"},
     "chebyshev": {"norm_placement": "output", "activation": "none"},
 }
+"""By basis, where a stage of the published networks has its normalisation, and which activation."""
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),

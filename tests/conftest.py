@@ -118,13 +118,17 @@ def shared_suite(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run():
-    """Run a command in a folder with the suite of that folder on the path; return the finished process."""
+    """Run a command in a folder with the suite of that folder on the path; return the finished process.
 
-    def _run(command: list[str], folder: Path, **options) -> subprocess.CompletedProcess:
+    `packages` are further folders of the suite on Python's path.
+    """
+
+    def _run(command: list[str], folder: Path, packages=(), **options) -> subprocess.CompletedProcess:
+        path = [folder, folder / "workflow", *(folder / each for each in packages)]
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'workflow'}",
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
             "KANBENCH_ROOT": str(folder),
             "OMP_NUM_THREADS": "1",
         }

@@ -12,6 +12,7 @@ from .rbf import RBF
 from .wavelet import Wavelet
 
 BASES = ("bspline", "rbf", "wavelet", "legendre", "gram", "chebyshev")
+"""Names of the families of edge functions that `make_basis` knows."""
 
 
 def make_basis(basis: str | Basis, grid_size: int, spline_order: int, grid_range: tuple[float, float]) -> Basis:

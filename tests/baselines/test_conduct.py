@@ -88,7 +88,7 @@ def test_the_list_of_offers_is_that_of_the_calls():
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "REQUIRES":
                 called |= set(ast.literal_eval(node.value))
     assert called <= {*build.OFFERS, *estimators.OFFERS}
-    text = (paths.root() / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (paths.root() / "docs/reference/contract.md").read_text(encoding="utf-8")
     assert set(build.OFFERS) <= {"build", *re.findall(r"`(\w+)\(", text)}
 
 
