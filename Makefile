@@ -97,6 +97,7 @@ bench: install ## Speed and memory, measured side by side; error rates of verdic
 	$(BIN)/python benchmarks/data_loading.py
 	$(BIN)/python benchmarks/training_loop.py
 	$(BIN)/python benchmarks/statistics.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/report.py
 
 check-baseline: install ## Check the contract of baselines/NAME (all without NAME)
 	$(BIN)/python -m kanbench check-baseline $(NAME)

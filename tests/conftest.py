@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["record_fixtures"]
+pytest_plugins = ["record_fixtures", "report_page"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = (

@@ -109,7 +109,9 @@ def test_cells_are_looked_up_in_the_sets_of_further_studies_too(committed, secon
 
 
 def test_the_report_has_a_section(second, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "_figure", lambda *arguments: {"category": "x", **dict.fromkeys(FIGURE, "")})
+    monkeypatch.setattr(
+        report, "_figure", lambda *arguments: {"category": "x", "size": (1, 1), **dict.fromkeys(FIGURE, "")}
+    )
     monkeypatch.setattr(report, "_table", lambda *arguments: report.empty("nothing"))
     path = report.report(second, tmp_path / "report.html", published=RECORDS.parent)
     text = path.read_text(encoding="utf-8")

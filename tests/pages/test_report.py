@@ -7,31 +7,14 @@ import json
 import re
 import shlex
 import shutil
-from html.parser import HTMLParser
 
 import pytest
 from record_fixtures import RECORDS, write_set
+from report_page import Page, runs_of
 
-from kanbench.pages import recipes, render, report
+from kanbench.pages import plain, recipes, render, report
 from kanbench.records.frame import read_records
 from kanbench.verdicts import declared as declarations
-
-
-class Page(HTMLParser):
-    """Collects tags with their attributes, and the text of scripts."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.scripts, self.depth = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.depth.append(tag)
-
-    def handle_data(self, data):
-        if self.depth and self.depth[-1] == "script":
-            self.scripts.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +44,16 @@ def page(text):
 
 @pytest.fixture(scope="module")
 def embedded(page):
-    return json.loads(next(s for s in page.scripts if s.lstrip().startswith("[")))
+    return page.records
 
 
-def test_every_run_is_in_the_page_with_its_whole_record(embedded, committed, text):
+def test_every_run_is_in_the_page_with_its_whole_record(embedded, committed, page):
+    assert len(page.rows("runs")) == len(committed) > report.SHORT
+    whole = page.whole
     assert len(embedded) == len(committed)
     for shown, record in zip(embedded, committed, strict=True):
         assert {key: shown[key] for key in record} == record
-        assert f">{record['run']}</button>" in text
+        assert f">{record['run']}</button>" in whole
 
 
 def test_a_run_carries_the_command_that_repeats_it(embedded):
@@ -85,24 +70,27 @@ def test_nothing_is_loaded_from_elsewhere(page, text):
             value = attributes.get(name) or ""
             assert not re.match(r"(?i)\s*(https?:)?//", value), (tag, value)
             assert not value or value.startswith(("#", "data:")), (tag, value)
+    (policy,) = [each["content"] for _, each in page.tags if each.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none';")
+    assert set(re.findall(r"[a-z]+:", policy)) == {"blob:", "data:"}
     styles = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
-    assert "url(" not in styles
+    assert re.findall(r"url\((?!data:)", styles) == []
     assert "@import" not in styles
-    script = page.scripts[-1]
-    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?://(?!www\.w3\.org)", script)
+    script = "".join(page.scripts[-2:])
+    assert "DecompressionStream" in script
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\((?!address\))|https?://(?!www\.w3\.org)", script)
 
 
 def test_cells_lead_to_the_runs_they_were_computed_from(page, embedded):
-    linked = [attributes["data-runs"] for tag, attributes in page.tags if "data-runs" in attributes]
+    linked = re.findall(r'data-runs="([^"]*)"', page.whole)
     assert len(linked) > 500
-    numbers = {int(part) for entry in linked for part in entry.split()}
-    assert numbers == set(range(len(embedded)))
+    assert {number for entry in linked for number in runs_of(entry)} == set(range(len(embedded)))
 
 
 def test_a_ratio_leads_to_the_runs_of_both_sides(text, embedded):
     cell = re.search(r"<td>feynman \(9 tasks\)</td><td>MLP</td>.*?</tr>", text, re.S).group()
-    runs = re.findall(r'data-runs="([\d ]+)"', cell)[2]
-    methods = {embedded[int(i)]["spec"]["method"]["name"] for i in runs.split()}
+    runs = re.findall(r'data-runs="([-\d ]+)"', cell)[2]
+    methods = {embedded[number]["spec"]["method"]["name"] for number in runs_of(runs)}
     assert methods == {"mlp", "efficient_kan"}
 
 
@@ -112,7 +100,7 @@ def test_sections_claims_figures_and_tables_are_there(page, text):
     known = recipes.discover().values()
     images = [a for tag, a in page.tags if tag == "img"]
     assert len(images) == sum(recipe.kind == "figure" for recipe in known)
-    assert all(a["src"].startswith("data:image/png;base64,") and a["alt"] for a in images)
+    assert all(re.match(r"data:image/(webp|png);base64,", a["src"]) and a["alt"] for a in images)
     for recipe in known:
         assert html.escape(recipe.caption, quote=False)[:60] in html.unescape(text).replace(
             "&", "&amp;"
@@ -128,6 +116,22 @@ def test_sections_claims_figures_and_tables_are_there(page, text):
     ]
     for fact in (*facts, "commit 0123456789ab", "Example CPU"):
         assert fact in plain
+
+
+def test_claims_come_first_each_with_a_sentence_before_the_table(page, text):
+    outcomes = render.evaluated(render.RecordSet(RECORDS))
+    plainly = html.unescape(re.sub(r"<[^>]*>", "", text[: text.index('id="table-claims"')]))
+    claims = {claim["id"]: claim for claim in declarations.load(recipes.claims_file())}
+    labels = render.RecordSet(RECORDS).method_labels
+    assert len(outcomes) == len(claims)
+    for outcome in outcomes:
+        assert plain.sentence(outcome, claims[outcome.id], labels) in plainly
+    order = [each["id"] for tag, each in page.tags if tag in ("section", "table") and "id" in each]
+    assert order[:2] == ["claims", "table-claims"]
+    targets = {each["href"] for tag, each in page.tags if tag == "a" and "href" in each}
+    places = [each["id"] for _, each in page.tags if "id" in each]
+    assert len(places) == len(set(places))
+    assert {f"#{outcome.id}" for outcome in outcomes} <= targets <= {f"#{place}" for place in places}
 
 
 def test_the_way_to_cite_names_the_record_set(text):
@@ -148,9 +152,8 @@ def test_a_record_cannot_break_out_of_the_page(tmp_path, committed, study, text)
     path = report.report(file, tmp_path / "report.html", figures=study / "figures")
     text = path.read_text(encoding="utf-8")
     assert "<script>alert" not in text
-    assert "<b>&</td>" not in text
-    shown = json.loads(next(s for s in Page(text).scripts if s.lstrip().startswith("[")))
-    assert shown[0]["reason"] == bad["reason"]
+    assert "<b>&</td>" not in Page(text).whole
+    assert Page(text).records[0]["reason"] == bad["reason"]
 
 
 def test_claims_are_written_in_four_formats(tmp_path):

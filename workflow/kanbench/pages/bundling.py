@@ -20,7 +20,7 @@ from kanbench.pages import recipes, render, report
 from kanbench.records import bundle, collect, frame, kept
 
 CITATION, README, SCHEMA = "CITATION.cff", "README.md", "record.schema.yaml"
-SOFTWARE = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
+SOFTWARE = ("itables", "matplotlib", "numpy", "pandas", "pillow", "scipy", "seaborn")
 """Packages that a rendered file depends on."""
 FORMATS = {
     ".csv": "text/csv", ".md": "text/markdown", ".tex": "application/x-tex", ".json": "application/json",

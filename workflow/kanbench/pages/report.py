@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import io
 import json
+import math
 import shlex
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from PIL import Image
 
 from kanbench.base import paths, schema
 from kanbench.base.atomic import write_text
 from kanbench.base.spec import canonical
-from kanbench.pages import compare, recipes, render, style
+from kanbench.pages import compare, embedding, plain, recipes, render, style
 from kanbench.pages.table import Cell, Table, empty
 from kanbench.records.frame import metric_text
 from kanbench.tasks import taskinfo
+from kanbench.verdicts import declared as declarations
 from kanbench.verdicts.outcome import Outcome
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -42,6 +40,10 @@ RUN_COLUMNS = (
     "Simulated peak (MiB)",
     "Step (ms)",
 )
+SHORT, PAGE = 100, 25
+"""Rows up to which a table stands in the page as it is; of a longer one so many, and all of them packed."""
+LARGEST = 1e300
+"""What stands for an infinite number where JSON has none."""
 HARDWARE = ("gpu", "cpu", "torch", "cuda", "python", "platform")
 
 
@@ -81,13 +83,15 @@ def report(
             planned=len(record_set.records),
             claims=render.claims_table(outcomes, record_set),
             verdicts=_tally(outcomes),
+            **_told(outcomes, record_set, claims_file),
             figures=[_figure(recipe, record_set, figures, tolerant) for recipe in known if recipe.kind == "figure"],
             tables=[
                 (recipe.category, _table(recipe, record_set, tolerant)) for recipe in known if recipe.kind == "table"
             ],
             compared=compare.of(record_set, published, outcomes) if published else None,
-            runs=_runs_table(record_set),
-            records=Markup(_embedded(record_set.records)),
+            runs=_runs_table(record_set, index),
+            blocks=embedding.blocks([{**record, "command": command(record["spec"])} for record in record_set.records]),
+            library=embedding.library(),
             citation=record_set.citation,
             digest=record_set.digest,
             bibtex=_bibtex(),
@@ -104,13 +108,44 @@ def environment(index: Mapping[str, int]) -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters["ids"] = lambda runs: " ".join(str(index[run]) for run in runs if run in index)
-    templates.filters["packed"] = lambda text: base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    templates.filters["ids"] = lambda runs: embedding.ranges(index[run] for run in runs if run in index)
+    templates.filters["packed"] = embedding.packed
     templates.filters["groupby_kept"] = lambda entries, key: [
         (name, list(members)) for name, members in groupby(entries, key=lambda entry: entry[key])
     ]
     templates.globals["source"] = lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    templates.filters["sort_key"] = _sort_key
+    shown = templates.get_template("cells.html.j2").module.cell_content
+    templates.filters["rows"] = lambda table: _packed_rows(table, shown)
+    templates.globals.update(SHORT=SHORT, PAGE=PAGE, BLOCK=embedding.BLOCK)
     return templates
+
+
+def _sort_key(cell: Cell) -> float | None:
+    """Return the number that a cell sorts by as JSON has it, or none."""
+    if cell.sort is None or math.isnan(cell.sort):
+        return None
+    return float(f"{max(-LARGEST, min(LARGEST, cell.sort)):.9g}")
+
+
+def _packed_rows(table: Table, shown: Callable[[Cell], str]) -> str:
+    """Return the rows of a table as JSON: the HTML of each cell, in a list with its number where it sorts by one."""
+    keyed = ([(str(shown(cell)), _sort_key(cell)) for cell in row] for row in table.rows)
+    rows = [[text if key is None else [text, key] for text, key in row] for row in keyed]
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def _told(outcomes: Sequence[Outcome], record_set: render.RecordSet, claims_file: Path | None) -> dict[str, Any]:
+    """Return the claims in plain words: the headline, all by question, and what the verdicts mean."""
+    declared = {claim["id"]: claim for claim in declarations.load(claims_file or recipes.claims_file())}
+    labels = record_set.method_labels
+    headline, questions = plain.by_question(outcomes)
+    return {
+        "headline": headline,
+        "questions": [(title, members, _tally(members)) for title, members in questions],
+        "sentences": {each.id: plain.sentence(each, declared.get(each.id, {}), labels) for each in outcomes},
+        "meanings": plain.MEANINGS,
+    }
 
 
 def _table(recipe: recipes.Recipe, record_set: render.RecordSet, tolerant: bool) -> Table:
@@ -143,21 +178,14 @@ def _content(recipe: recipes.Recipe, files: Sequence[Path]) -> dict[str, Any]:
     width, height = struct.unpack(">II", content[16:24])  # of the IHDR chunk, always the first
     return {
         "wide": width > 1.4 * height,
+        "size": (width, height),
         "name": recipe.name,
         "title": recipe.title,
         "caption": recipe.caption,
         "category": recipe.category,
-        "image": f"data:image/png;base64,{base64.b64encode(_with_palette(content)).decode()}",
+        "image": embedding.image(content),
         "csv": data.read_text(encoding="utf-8"),
     }
-
-
-def _with_palette(png: bytes) -> bytes:
-    """Return a drawing with at most 256 colours, a third of the bytes; the file in `figures/` keeps all of them."""
-    small = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
-    return min(png, small.getvalue(), key=len)
 
 
 def _overview(record_set: render.RecordSet) -> list[tuple[str, str]]:
@@ -208,39 +236,31 @@ def _tally(outcomes: Sequence[Outcome]) -> list[tuple[str, int]]:
     return [(verdict, counted[verdict]) for verdict in render.VERDICT_ORDER if counted[verdict]]
 
 
-def _runs_table(record_set: render.RecordSet) -> Table:
-    rows = []
+def _runs_table(record_set: render.RecordSet, index: Mapping[str, int]) -> Table:
+    """Return a table of all runs, in the order of the records: the page takes the rows of a list of runs from it."""
+    rows = {}
     for _, run in record_set.frame.iterrows():
-        names = (run["run"],)
         ok = run["status"] == "ok"
         shown = style.number(run["value"], 4) if ok else str(run["reason"] or run["status"])
         metric = metric_text(run["metric"]) if isinstance(run["metric"], str) and run["metric"] else "not known"
-        rows.append(
-            (
-                Cell(run["run"], names),
-                Cell(run["status"].replace("_", " "), names, badge=run["status"]),
-                Cell(run["task"]),
-                Cell(run["label"]),
-                Cell(run["settings"] or "default"),
-                Cell(str(run["seed"]), names, float(run["seed"])),
-                Cell(metric),
-                Cell(shown, names, run["value"] if ok else None),
-                Cell(style.exact(run["parameters.trainable"]), names, run["parameters.trainable"]),
-                Cell(style.mebibytes(run["memory.simulated_peak_bytes"]), names, run["memory.simulated_peak_bytes"]),
-                Cell(style.milliseconds(run["time.step_seconds.median"]), names, run["time.step_seconds.median"]),
-            )
+        rows[index[run["run"]]] = (
+            Cell(run["run"], (run["run"],)),
+            Cell(run["status"].replace("_", " "), badge=run["status"]),
+            Cell(run["task"]),
+            Cell(run["label"]),
+            Cell(run["settings"] or "default"),
+            Cell(str(run["seed"]), sort=float(run["seed"])),
+            Cell(metric),
+            Cell(shown, sort=run["value"] if ok else None),
+            Cell(style.exact(run["parameters.trainable"]), sort=run["parameters.trainable"]),
+            Cell(style.mebibytes(run["memory.simulated_peak_bytes"]), sort=run["memory.simulated_peak_bytes"]),
+            Cell(style.milliseconds(run["time.step_seconds.median"]), sort=run["time.step_seconds.median"]),
         )
     numeric = frozenset({"Seed", "Parameters", "Simulated peak (MiB)", "Step (ms)"})
     columns = ["run", "status", "reason", "task", "method", "settings", "seed", "metric", "value"]
     columns += ["parameters.trainable", "memory.simulated_peak_bytes", "time.step_seconds.median"]
-    return Table(RUN_COLUMNS, tuple(rows), record_set.frame[columns], numeric, name="runs", title="All runs")
-
-
-def _embedded(records: Iterable[Mapping[str, Any]]) -> str:
-    """Return the records as JSON that can stand inside a script element, each with the command that repeats it."""
-    entries = [{**record, "command": command(record["spec"])} for record in records]
-    text = json.dumps(entries, separators=(",", ":"), sort_keys=True)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    ordered = tuple(rows[place] for place in sorted(rows))
+    return Table(RUN_COLUMNS, ordered, record_set.frame[columns], numeric, name="runs", title="All runs")
 
 
 def command(spec: Mapping[str, Any]) -> str:

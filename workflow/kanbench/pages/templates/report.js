@@ -1,5 +1,4 @@
-"use strict";
-const records = JSON.parse(document.getElementById("records").textContent);
+const BLOCK = Number(document.documentElement.dataset.block);
 const dialog = document.getElementById("record");
 const heading = document.getElementById("record-title");
 const body = document.getElementById("record-body");
@@ -17,119 +16,224 @@ function shown(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-// Tables of numbers are kept packed: a link unpacks its own when it is first followed.
-for (const link of document.querySelectorAll("a[data-gzip]")) {
-  link.addEventListener("click", async (event) => {
-    if (!link.dataset.gzip) return;
-    event.preventDefault();
-    const bytes = Uint8Array.from(atob(link.dataset.gzip), (character) => character.charCodeAt(0));
-    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    link.href = URL.createObjectURL(new Blob([await new Response(unpacked).arrayBuffer()], { type: "text/csv" }));
-    link.dataset.gzip = "";
-    link.click();
-  });
+// What is kept packed is unpacked when it is first asked for.
+function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-// A figure stands in the page once: its link takes the image when it is first followed.
-for (const link of document.querySelectorAll('figure a[download$=".png"]')) {
-  link.addEventListener("click", () => { link.href = link.closest("figure").querySelector("img").src; });
+const kept = new Map();
+function once(key, make) {
+  if (!kept.has(key)) kept.set(key, make());
+  return kept.get(key);
 }
 
-// Sorting and filtering.
-for (const table of document.querySelectorAll("main table")) {
-  const rows = [...table.tBodies[0].rows];
-  table.querySelectorAll("button.sort").forEach((button, column) => {
-    button.addEventListener("click", () => {
-      const head = button.parentElement;
-      const direction = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
-      for (const other of table.querySelectorAll("th")) other.setAttribute("aria-sort", "none");
-      head.setAttribute("aria-sort", direction);
-      const sign = direction === "ascending" ? 1 : -1;
-      rows.sort((left, right) => sign * compare(left.cells[column], right.cells[column]));
-      table.tBodies[0].append(...rows);
-    });
-  });
+function packed(id) {
+  return once(id, async () => JSON.parse(await unpack(document.getElementById(id).textContent)));
 }
 
-// Numbers before words, so that cells that hold a status instead of a number stay together.
-function compare(left, right) {
-  const numbers = [left, right].map((cell) => cell.dataset.sort === undefined ? NaN : Number(cell.dataset.sort));
-  const missing = numbers.map(Number.isNaN);
-  if (!missing[0] && !missing[1]) return numbers[0] - numbers[1];
-  if (missing[0] !== missing[1]) return missing[0] ? 1 : -1;
-  return left.textContent.localeCompare(right.textContent, "en", { numeric: true });
+async function recordOf(id) {
+  return (await packed(`records-${Math.floor(id / BLOCK)}`))[id % BLOCK];
 }
 
-for (const filter of document.querySelectorAll("input.filter")) {
-  const table = document.getElementById(`table-${filter.dataset.table}`);
-  const count = document.querySelector(`.shown[data-table="${filter.dataset.table}"]`);
-  const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
-  filter.addEventListener("input", () => {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let visible = 0;
-    for (const [row, text] of rows) {
-      row.hidden = !words.every((word) => text.includes(word));
-      if (!row.hidden) visible += 1;
-    }
-    count.textContent = visible === rows.length ? `${visible} rows` : `${visible} of ${rows.length} rows`;
-  });
-}
-
-// Runs behind a cell.
+// Downloads and copies.
 document.addEventListener("click", (event) => {
-  const cell = event.target.closest("[data-runs]");
-  if (cell) open(cell.dataset.runs.split(" ").map(Number), cell.textContent);
-  const copied = event.target.closest("[data-copy]");
-  if (copied) copy(document.getElementById(copied.dataset.copy).value, copied);
+  const link = event.target.closest("a.download, a.picture");
+  if (link && !link.href.startsWith("blob:")) {
+    event.preventDefault();
+    (link.dataset.gzip ? csvOf(link) : pictureOf(link)).then((blob) => { link.href = URL.createObjectURL(blob); link.click(); });
+  }
+  const copied = event.target.closest("button.copy[data-gzip]");
+  if (copied) unpack(copied.dataset.gzip).then((text) => copy(text, copied));
 });
-document.getElementById("record-close").addEventListener("click", () => dialog.close());
-dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+
+async function csvOf(link) {
+  return new Blob([await unpack(link.dataset.gzip)], { type: "text/csv" });
+}
+
+// A figure stands in the page once, in the smallest format.
+async function pictureOf(link) {
+  const image = link.closest("figure").querySelector("img");
+  await image.decode();
+  const canvas = element("canvas", null, { width: image.naturalWidth, height: image.naturalHeight });
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  return new Promise((done) => { canvas.toBlob(done, "image/png"); });
+}
 
 function copy(text, button) {
-  const label = button.textContent;
-  const done = (word) => { button.textContent = word; setTimeout(() => { button.textContent = label; }, 1500); };
-  const area = element("textarea", null, { style: "position:fixed;opacity:0" });
+  const label = [...button.childNodes];
+  const done = (word) => { button.textContent = word; setTimeout(() => button.replaceChildren(...label), 1500); };
+  const area = element("textarea", null, { style: "position:fixed;opacity:0", "aria-hidden": "true" });
   area.value = text;
   (dialog.open ? dialog : document.body).append(area);
   area.select();
   done(document.execCommand("copy") ? "Copied" : "Select and copy by hand");
   area.remove();
+  button.focus();
 }
 
-function open(runs, text) {
-  if (runs.length === 1) show(runs[0]);
-  else list(runs, text);
+// Sorting, filtering and paging are the library's. A table is handed to it when it comes near the window.
+function library() {
+  return once("library", async () => {
+    const source = new Blob([await unpack(document.getElementById("library").textContent)], { type: "text/javascript" });
+    const address = URL.createObjectURL(source);
+    const DataTable = (await import(address)).default;
+    URL.revokeObjectURL(address);
+    // Numbers before words, in either direction, so that cells that hold a status instead of a number stay together.
+    const ordered = (sign) => (left, right) => {
+      const words = [left, right].map((value) => typeof value !== "number");
+      if (words[0] !== words[1]) return words[0] ? 1 : -1;
+      return sign * (words[0] ? left.localeCompare(right, "en", { numeric: true }) : left - right);
+    };
+    const plain = DataTable.util.stripHtml;
+    DataTable.type("mixed", {
+      order: { pre: (value) => sortKey(value, plain), asc: ordered(1), desc: ordered(-1) },
+      search: (value) => plain(String(value ?? "")).trim(),
+    });
+    return DataTable;
+  });
+}
+
+function sortKey(value, plain) {
+  if (typeof value === "number") return value;
+  const text = plain(String(value ?? "")).trim();
+  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text.toLowerCase();
+}
+
+const WORDS = {
+  search: "Filter ", searchPlaceholder: "every word must occur", lengthMenu: "_MENU_ rows a page",
+  info: "Rows _START_ to _END_ of _TOTAL_", infoEmpty: "No rows", infoFiltered: "(of _MAX_ in all)", zeroRecords: "No row has all these words",
+};
+
+function columnsOf(table) {
+  return [...table.tHead.rows[0].cells].map((head, place) => ({
+    className: head.className,
+    title: head.textContent,
+    data: place,
+    render: (cell, kind) => (Array.isArray(cell) ? cell[kind === "sort" ? 1 : 0] : cell),
+  }));
+}
+
+function optionsFor(count, tools) {
+  return {
+    autoWidth: false, order: [], paging: count > 100, pageLength: 25, lengthMenu: [25, 100, 500, { label: "all", value: -1 }],
+    language: WORDS, columnDefs: [{ targets: "_all", type: "mixed" }],
+    layout: {
+      topStart: count > 5 ? "search" : null, topEnd: tools,
+      bottomStart: count > 5 ? (count > 100 ? ["info", "pageLength"] : "info") : null, bottomEnd: count > 100 ? "paging" : null,
+    },
+  };
+}
+
+async function upgrade(table) {
+  const name = table.id.replace(/^table-/, "");
+  const DataTable = await library();
+  const rows = document.getElementById(`rows-${name}`) ? await packed(`rows-${name}`) : null;
+  const options = optionsFor(rows ? rows.length : table.tBodies[0].rows.length, document.getElementById(`tools-${name}`));
+  if (rows) {
+    Object.assign(options, { data: rows, columns: columnsOf(table) });
+    table.tBodies[0].replaceChildren();
+  }
+  const region = table.closest(".scroll");
+  region.parentElement.querySelectorAll(`#rows-${name}`).forEach((script) => script.previousElementSibling.remove());
+  region.replaceWith(table);
+  place(new DataTable(table, options), region.getAttribute("aria-label"));
+}
+
+// What scrolls is a region that the keyboard reaches; what belongs to a table names it.
+function place(made, label) {
+  for (const part of made.table().container().querySelectorAll("nav, input[type=search], select")) {
+    part.setAttribute("aria-label", `${{ NAV: "Pages", INPUT: "Filter", SELECT: "Rows a page" }[part.tagName]}: ${label}`);
+  }
+  const region = made.table().node().parentElement;
+  region.classList.add("scroll");
+  for (const [name, value] of Object.entries({ tabindex: "0", role: "region", "aria-label": label })) region.setAttribute(name, value);
+}
+
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries.filter((each) => each.isIntersecting)) {
+    watcher.unobserve(entry.target);
+    upgrade(entry.target);
+  }
+}, { rootMargin: "800px" });
+for (const table of document.querySelectorAll("table.sortable")) watcher.observe(table);
+library().then((DataTable) => {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => document.documentElement.classList.toggle("dark", dark.matches);
+  dark.addEventListener("change", follow);
+  follow();
+  globalThis.DataTable = DataTable;
+  document.documentElement.dataset.ready = "yes";
+});
+
+// A link to a claim opens the question that it stands under; on paper all are open.
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const question = target?.closest("details");
+  if (!question) return;
+  question.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", reveal);
+reveal();
+addEventListener("beforeprint", () => {
+  for (const closed of document.querySelectorAll("details.question:not([open])")) { closed.open = true; closed.dataset.closed = ""; }
+});
+addEventListener("afterprint", () => {
+  for (const opened of document.querySelectorAll("details[data-closed]")) { opened.open = false; delete opened.dataset.closed; }
+});
+
+// Runs behind a cell.
+document.addEventListener("click", (event) => {
+  const cell = event.target.closest("[data-runs]");
+  if (cell) open(cell.dataset.runs.split(" ").flatMap(spelt), cell.textContent, dialog.contains(cell));
+});
+document.getElementById("record-close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+
+function spelt(range) {
+  const [first, last = first] = range.split("-").map(Number);
+  return Array.from({ length: last - first + 1 }, (_, step) => first + step);
+}
+
+let behind = null;
+async function open(runs, text, inside) {
+  if (!inside) behind = runs.length > 1 ? () => list(runs, text) : null;
+  if (runs.length === 1) await show(runs[0], behind);
+  else await list(runs, text);
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }
 
-function list(runs, text) {
+async function list(runs, text) {
   heading.textContent = `${runs.length} runs behind “${text.trim()}”`;
-  const table = element("table");
-  const head = table.createTHead().insertRow();
-  for (const name of ["run", "status", "metric", "test value", "parameters", "simulated peak (bytes)"]) head.append(element("th", name));
-  const rows = table.createTBody();
-  for (const id of runs) {
-    const record = records[id];
-    const row = rows.insertRow();
-    const button = element("button", record.run, { type: "button", class: "cell" });
-    button.addEventListener("click", () => { show(id, () => list(runs, text)); dialog.scrollTop = 0; });
-    row.insertCell().append(button);
-    const test = ((record.metrics || {}).selected || {}).test || {};
-    const values = [record.status, record.metric || "not known", test[record.metric], (record.parameters || {}).trainable,
-      (record.memory || {}).simulated_peak_bytes];
-    for (const value of values) row.insertCell().textContent = shown(value);
-  }
+  const [DataTable, every] = [await library(), await allRuns()];
+  const table = element("table", null, { class: "sortable" });
+  const columns = columnsOf(document.getElementById("table-runs"));
   body.replaceChildren(table);
+  place(new DataTable(table, { ...optionsFor(runs.length, null), columns, data: runs.map((id) => every[id]) }), "Runs");
 }
 
-function show(id, back) {
-  const record = records[id];
+// Every run as a row: packed where there are many, else as they stand in the page.
+function allRuns() {
+  if (document.getElementById("rows-runs")) return packed("rows-runs");
+  return once("runs", async () => {
+    const rows = new Map();
+    for (const row of document.getElementById("table-runs").tBodies[0].rows) {
+      const cells = [...row.cells].map((cell) => (cell.dataset.sort ? [cell.innerHTML, Number(cell.dataset.sort)] : cell.innerHTML));
+      rows.set(Number(row.querySelector("[data-runs]").dataset.runs), cells);
+    }
+    return rows.size ? Array.from({ length: Math.max(...rows.keys()) + 1 }, (_, id) => rows.get(id)) : [];
+  });
+}
+
+async function show(id, back) {
+  const record = await recordOf(id);
   heading.textContent = record.run;
   const parts = [];
   if (back) {
     const button = element("button", "← back to the list", { type: "button", class: "cell" });
-    button.addEventListener("click", back);
+    button.addEventListener("click", () => { back(); dialog.scrollTop = 0; });
     parts.push(button);
   }
   const outcome = element("p");
@@ -149,7 +253,7 @@ function show(id, back) {
 
 function commandOf(record) {
   const box = element("div");
-  const button = element("button", "Copy", { type: "button", class: "copy" });
+  const button = element("button", "Copy", { type: "button", class: "copy", "aria-label": "Copy the command" });
   button.addEventListener("click", () => copy(record.command, button));
   box.append(element("pre", record.command), button);
   return box;
@@ -163,59 +267,5 @@ function flat(value, prefix = "") {
 function pairs(value) {
   const made = element("dl");
   for (const [key, entry] of flat(value)) made.append(element("dt", key), element("dd", shown(entry)));
-  return made;
-}
-
-// A logarithmic learning curve where all values allow it: training loss and the validation metric.
-function curve(record) {
-  const [width, height, left, right, top, bottom] = [640, 230, 62, 12, 24, 34];
-  const made = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Learning curve" });
-  const { metric = "metric", goal } = record.selection || {};
-  const points = (key, turn) => record.curve.filter((p) => Number.isFinite(p[key])).map((p) => [p.step, turn(p[key])]);
-  const asError = goal === "max" ? (value) => 1 - value : (value) => value;
-  const series = [
-    ["training loss", "#D55E00", points("train_loss", (value) => value)],
-    [`${goal === "max" ? "1 - " : ""}validation ${metric}`, "#0072B2", points("validation", asError)],
-  ].filter(([, , drawn]) => drawn.length);
-  const values = series.flatMap(([, , drawn]) => drawn.map(([, y]) => y));
-  if (!values.length) return element("p", "no finite values");
-  const log = values.every((y) => y > 0);
-  const scaled = (y) => (log ? Math.log10(y) : y);
-  const steps = series.flatMap(([, , drawn]) => drawn.map(([x]) => x));
-  const [firstStep, lastStep] = [Math.min(...steps), Math.max(...steps)];
-  let [low, high] = [Math.min(...values.map(scaled)), Math.max(...values.map(scaled))];
-  if (high - low < 1e-9) [low, high] = [low - 0.5, high + 0.5];
-  const across = (x) => left + ((x - firstStep) / (lastStep - firstStep || 1)) * (width - left - right);
-  const up = (y) => height - bottom - ((scaled(y) - low) / (high - low)) * (height - top - bottom);
-  for (let i = 0; i <= 4; i += 1) {
-    const level = low + ((high - low) * i) / 4;
-    const y = height - bottom - ((height - top - bottom) * i) / 4;
-    made.append(draw("line", { x1: left, x2: width - right, y1: y, y2: y, stroke: "currentColor", "stroke-opacity": 0.15 }));
-    made.append(label(left - 6, y + 4, Number((log ? 10 ** level : level).toPrecision(2)).toString(), "end"));
-  }
-  for (let i = 0; i <= 4; i += 1) {
-    const step = firstStep + ((lastStep - firstStep) * i) / 4;
-    made.append(label(across(step), height - bottom + 15, String(Math.round(step)), "middle"));
-  }
-  made.append(label((left + width - right) / 2, height - 4, "step", "middle"));
-  series.forEach(([name, colour, drawn], position) => {
-    const path = drawn.map(([x, y]) => `${across(x)},${up(y)}`).join(" ");
-    made.append(draw("polyline", { points: path, fill: "none", stroke: colour, "stroke-width": 2 }));
-    for (const [x, y] of drawn) made.append(draw("circle", { cx: across(x), cy: up(y), r: 2.5, fill: colour }));
-    made.append(draw("rect", { x: left + 190 * position, y: 6, width: 14, height: 3, fill: colour }));
-    made.append(label(left + 20 + 190 * position, 12, name, "start"));
-  });
-  return made;
-}
-
-function draw(tag, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
-
-function label(x, y, text, anchor) {
-  const made = draw("text", { x, y, "text-anchor": anchor });
-  made.textContent = text;
   return made;
 }
