@@ -187,9 +187,9 @@ def cut(outputs: int, edges: int, lanes: int, taps: int, size: int) -> tuple[int
     """Return the threads, lanes of a stretch, outputs of a group and edges of a chunk, for ``edges`` of each output."""
     threads = max(1, min(torch.get_num_threads(), outputs * edges * lanes // WORK_A_THREAD))
     block = walk.LANE_BYTES // size
-    stretch = block
+    stretch = 2 * block if taps > 1 or lanes > block else block
     if taps > 1:  # longer ones, so that few positions are in the tables of two
-        stretch *= max(2, min(STRETCH_NUMBERS // outputs, MOST_STRETCH, lanes) // block)
+        stretch *= max(1, min(STRETCH_NUMBERS // outputs, MOST_STRETCH, lanes) // stretch)
     stretches = max(1, -(-lanes // stretch))
     group = max(LEAST_GROUP, -(-outputs // -(-threads // stretches)))
     allowed = min(max(outputs * edges * size // 4, LEAST_CHUNK_BYTES), MOST_CHUNK_BYTES)

@@ -78,6 +78,16 @@ static void parallel(kernel run, void *call, Py_ssize_t total, Py_ssize_t thread
     Py_END_ALLOW_THREADS
 }
 
+/* Whether there are 32 registers of 64 bytes. */
+static int many_registers(void)
+{
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
+#else
+    return 0;
+#endif
+}
+
 /* Add the sums of each thread to `sums`, in the order of the threads, so that the result is the same each time. */
 static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_ssize_t threads)
 {
@@ -106,18 +116,43 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #define SINGLES_4(t, r, i, j) SWAP(r, i, j, SHUFFLE(t, a_, b_, 0, 4, 2, 6), SHUFFLE(t, a_, b_, 1, 5, 3, 7))
 #define SWAPS_4(t, r) PAIRS_4(t, r, 0, 2) PAIRS_4(t, r, 1, 3) SINGLES_4(t, r, 0, 1) SINGLES_4(t, r, 2, 3)
 /* Add up each of the four vectors r, into the element of `sums` with its number. */
-#define FOLD_FOUR_8(t, r, sums)                                                          \
-    {                                                                                    \
-        __typeof__(sums) halves_[2];                                                     \
-        SINGLES_8(t, r, 0, 1) SINGLES_8(t, r, 2, 3) r[0] += r[1], r[2] += r[3];           \
-        PAIRS_8(t, r, 0, 2) r[0] += r[2];                                                \
-        memcpy(halves_, &(r)[0], sizeof halves_);                                        \
-        sums = halves_[0] + halves_[1];                                                  \
+#define LOW_16 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define HIGH_16 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define LOWER_16 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGHER_16 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_8 0, 8, 2, 10, 4, 12, 6, 14
+#define HIGH_8 1, 9, 3, 11, 5, 13, 7, 15
+#define LOWER_8 0, 1, 8, 9, 4, 5, 12, 13
+#define HIGHER_8 2, 3, 10, 11, 6, 7, 14, 15
+#define FOLD_TWO(t, a, b, size) SHUFFLE(t, a, b, LOW_##size) + SHUFFLE(t, a, b, HIGH_##size)
+#define FOLD_FOUR_OF(t, r, sums, size)                                                                              \
+    {                                                                                                               \
+        const __typeof__((r)[0]) a_ = FOLD_TWO(t, (r)[0], (r)[1], size), b_ = FOLD_TWO(t, (r)[2], (r)[3], size);     \
+        const __typeof__((r)[0]) c_ = SHUFFLE(t, a_, b_, LOWER_##size) + SHUFFLE(t, a_, b_, HIGHER_##size);          \
+        __typeof__(sums) parts_[sizeof c_ / sizeof(sums)];                                                          \
+        memcpy(parts_, &c_, sizeof c_);                                                                             \
+        sums = parts_[0] + parts_[1];                                                                               \
+        for (size_t part_ = 2; part_ < sizeof c_ / sizeof(sums); part_++)                                           \
+            sums += parts_[part_];                                                                                  \
     }
-#define FOLD_FOUR_4(t, r, sums)                                             \
-    PAIRS_4(t, r, 0, 2) PAIRS_4(t, r, 1, 3) r[0] += r[2], r[1] += r[3];      \
-    SINGLES_4(t, r, 0, 1) r[0] += r[1];                                     \
-    memcpy(&(sums), &(r)[0], sizeof(sums));
+#define FOLD_FOUR_16(t, r, sums) FOLD_FOUR_OF(t, r, sums, 16)
+#define FOLD_FOUR_8(t, r, sums) FOLD_FOUR_OF(t, r, sums, 8)
+/* The elements of `first` where `which` holds, and of `second` elsewhere; no function, whose vectors would be in an ABI. */
+#define CHOOSE(which, first, second) \
+    (__typeof__(first))(((which) & (__typeof__(which))(first)) | (~(which) & (__typeof__(which))(second)))
+/* The 16 bits of number `field` in a word read from memory. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define FIELD_OF(word, field) (uint16_t)((word) >> 16 * (field))
+#else
+#define FIELD_OF(word, field) (uint16_t)((word) >> 16 * (3 - (field)))
+#endif
+/* Read ahead some vectors of 64 bytes. */
+#define PREFETCH_ROW(from, parts)                                        \
+    {                                                                    \
+        const char *row_ = (const char *)(from);                         \
+        for (int part_ = 0; part_ < (parts); part_++)                    \
+            __builtin_prefetch(row_ + 64 * part_);                       \
+    }
 #define MOST_TOGETHER 4  /* edges that the walk adds to an output at a time */
 #define WALK_TILE 16     /* inputs whose prompts are read together, a line of the cache in each output */
 #define WALK_FLUSHED 128 /* samples whose part of the gradient of the weights is added up before that in double */
@@ -128,7 +163,7 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #define REAL float
 #define INTEGER int32_t
 #define SWAPS SWAPS_8
-#define FOLD_FOUR FOLD_FOUR_8
+#define FOLD_FOUR FOLD_FOUR_16
 #define NAME(name) name##_float
 #include "curve.h"
 #include "splines.h"
@@ -138,6 +173,7 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #include "walk.h"
 #undef FOR_RUNS
 #undef FOR_FEATURES
+#undef ADD_EDGES
 #endif
 #undef REAL
 #undef INTEGER
@@ -147,7 +183,7 @@ static void gather_sums(double *sums, const double *parts, Py_ssize_t size, Py_s
 #define REAL double
 #define INTEGER int64_t
 #define SWAPS SWAPS_4
-#define FOLD_FOUR FOLD_FOUR_4
+#define FOLD_FOUR FOLD_FOUR_8
 #define NAME(name) name##_double
 #include "curve.h"
 #include "splines.h"

@@ -12,9 +12,11 @@
  * a time: outputs of an edge come in order of their segment, and each segment is filled up with an output that is zero.
  */
 
-enum { NAME(WIDE) = 32 / sizeof(REAL), NAME(PARTS) = 4, NAME(LANES) = 128 / sizeof(REAL) };
+enum { NAME(WIDE) = 32 / sizeof(REAL), NAME(PARTS) = 4, NAME(LANES) = 128 / sizeof(REAL), NAME(LONG) = 64 / sizeof(REAL) };
 
 typedef REAL NAME(wide) __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
+typedef REAL NAME(long_) __attribute__((vector_size(64), aligned(sizeof(REAL)), may_alias));
+typedef INTEGER NAME(long_indices) __attribute__((vector_size(64), may_alias));
 typedef INTEGER NAME(wide_indices) __attribute__((vector_size(32), may_alias));
 typedef REAL NAME(quad) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
@@ -45,11 +47,11 @@ typedef struct {
     Py_ssize_t dz_stride;
     double *sums;                /* b and w of each unit, then the weights */
     /* how the work is cut, and memory for it */
-    Py_ssize_t stretch, group, groups, chunk, first, count, table, threads, tile, slots, places;
+    Py_ssize_t stretch, block, group, groups, chunk, first, count, table, threads, tile, slots, places;
     REAL *sorted;                /* prompts: of `slots` edges together (outputs, edges), or in order of their segments */
-    int32_t *offsets;            /* of the rows of tables of these, or of each four */
-    int32_t *ordered;            /* the outputs of those in order, as places in a block, and */
-    int32_t *fours;              /* how many fours there are of each edge, */
+    uint16_t *segments;          /* of these, or, for those in order, */
+    uint16_t *ordered;           /* the outputs of those in order, and */
+    int32_t *ends;               /* where each segment ends, (edges, segments), */
     REAL *pulled;                /* the gradient of these prompts */
     int32_t *ranges;             /* the least and greatest segment of each tile of edges */
     Py_ssize_t low, high;        /* and those of the chunk */
@@ -130,6 +132,9 @@ static void NAME(plan_walk)(NAME(walk) *walk)
 {
     NAME(tables) unused;
     const Py_ssize_t segments = walk->units + 1, outputs = walk->outputs;
+    if (walk->taps == 1 && !many_registers())
+        walk->stretch = NAME(LANES);
+    walk->block = walk->stretch % (2 * NAME(LANES)) == 0 && many_registers() ? 2 * NAME(LANES) : NAME(LANES);
     walk->table = walk->stretch + (walk->halo + NAME(LANES) - 1) / NAME(LANES) * NAME(LANES);
     walk->groups = walk->group ? (outputs + walk->group - 1) / walk->group : 1;
     walk->tile = walk->taps == 1 ? WALK_TILE : walk->taps;
@@ -146,15 +151,15 @@ static void NAME(plan_walk)(NAME(walk) *walk)
 /* Take the memory of the chunk and of the threads from `base`, aligned; return the bytes needed. */
 static Py_ssize_t NAME(take_memory)(NAME(walk) *walk, char *base)
 {
-    const Py_ssize_t edges = walk->chunk, each = edges * walk->places, real = sizeof(REAL), whole = sizeof(int32_t);
+    const Py_ssize_t edges = walk->chunk, each = edges * walk->places, real = sizeof(REAL), whole = sizeof(int32_t), half = sizeof(uint16_t);
     const Py_ssize_t tiles = (edges + walk->tile - 1) / walk->tile;
     const Py_ssize_t sizes[] = {
         walk->threads * walk->scratch_size * real, walk->rows * walk->columns * real, each * real,
-        walk->backward ? each * real : 0, (walk->backward ? each / 4 : each) * whole,
-        walk->backward ? each * whole : 0, edges * whole, 2 * tiles * whole,
+        walk->backward ? each * real : 0, walk->backward ? 0 : each * half,
+        walk->backward ? each * half : 0, walk->backward ? edges * (walk->units + 1) * whole : 0, 2 * tiles * whole,
     };
     char **places[] = {(char **)&walk->scratch, (char **)&walk->used, (char **)&walk->sorted, (char **)&walk->pulled,
-                       (char **)&walk->offsets, (char **)&walk->ordered, (char **)&walk->fours, (char **)&walk->ranges};
+                       (char **)&walk->segments, (char **)&walk->ordered, (char **)&walk->ends, (char **)&walk->ranges};
     char *place = (char *)(((uintptr_t)base + 63) / 64 * 64), *start = place;
     for (size_t item = 0; item < sizeof sizes / sizeof *sizes; item++) {
         *places[item] = place;

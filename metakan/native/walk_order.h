@@ -35,14 +35,9 @@ INLINED void NAME(read_tile)(const NAME(walk) *walk, Py_ssize_t first, Py_ssize_
     }
 }
 
-INLINED NAME(wide) NAME(where)(NAME(wide_indices) chosen, NAME(wide) first, NAME(wide) second)
-{
-    return (NAME(wide))((chosen & (NAME(wide_indices))first) | (~chosen & (NAME(wide_indices))second));
-}
-
-/* Count the kinks below some prompts, of which there are `lowest` at least, times `pitch`. */
+/* Count the kinks below some prompts, of which there are `lowest` at least. */
 INLINED void NAME(count_kinks)(const REAL *kinks, Py_ssize_t lowest, Py_ssize_t high, const REAL *own, int32_t *segments,
-                               int32_t pitch, const int parts)
+                               const int parts)
 {
     NAME(wide_indices) above[NAME(PARTS)];
     for (int k = 0; k < parts; k++)
@@ -52,22 +47,21 @@ INLINED void NAME(count_kinks)(const REAL *kinks, Py_ssize_t lowest, Py_ssize_t 
         for (int k = 0; k < parts; k++)
             above[k] -= ((const NAME(wide) *)own)[k] > kink;
     }
-    for (int k = 0; k < parts; k++) {
-        above[k] *= (INTEGER)pitch;
+    for (int k = 0; k < parts; k++)
         for (int n = 0; n < NAME(WIDE); n++)
             segments[k * NAME(WIDE) + n] = (int32_t)above[k][n];
-    }
 }
 
-/* Find the segments of an edge's prompts, times `pitch`, and widen `range` to them. */
-INLINED void NAME(find_segments)(const NAME(walk) *walk, const REAL *own, int32_t *segments, int32_t pitch, int32_t *range)
+/* Find the segments of an edge's prompts, and widen `range` to them. */
+INLINED void NAME(find_segments)(const NAME(walk) *walk, const REAL *own, int32_t *segments, int32_t *range)
 {
     const Py_ssize_t padded = NAME(padded)(walk->outputs);
     NAME(wide) least = *(const NAME(wide) *)own, most = least;
     NAME(wide_indices) odd = {0};
     for (Py_ssize_t o = 0; o < padded; o += NAME(WIDE)) {
         const NAME(wide) z = *(const NAME(wide) *)(own + o);
-        least = NAME(where)(z < least, z, least), most = NAME(where)(z > most, z, most), odd |= z != z;
+        const NAME(wide_indices) below = z < least, above = z > most;
+        least = CHOOSE(below, z, least), most = CHOOSE(above, z, most), odd |= z != z;
     }
     REAL smallest = least[0], greatest = most[0];
     int any = odd[0] != 0;
@@ -82,9 +76,9 @@ INLINED void NAME(find_segments)(const NAME(walk) *walk, const REAL *own, int32_
         high++; /* what is not a number lies on the first segment, and may hide the bounds of others */
     Py_ssize_t o = 0;
     for (; o + NAME(PARTS) * NAME(WIDE) <= padded; o += NAME(PARTS) * NAME(WIDE))
-        NAME(count_kinks)(walk->kinks, lowest, high, own + o, segments + o, pitch, NAME(PARTS));
+        NAME(count_kinks)(walk->kinks, lowest, high, own + o, segments + o, NAME(PARTS));
     for (; o < padded; o += NAME(WIDE))
-        NAME(count_kinks)(walk->kinks, lowest, high, own + o, segments + o, pitch, 1);
+        NAME(count_kinks)(walk->kinks, lowest, high, own + o, segments + o, 1);
     range[0] = lowest < range[0] ? (int32_t)lowest : range[0], range[1] = high > range[1] ? (int32_t)high : range[1];
 }
 
@@ -101,18 +95,18 @@ VECTORISED static void NAME(join_part)(void *data, Py_ssize_t start, Py_ssize_t 
         range[0] = (int32_t)walk->units, range[1] = 0;
         NAME(read_tile)(walk, first, width, own);
         for (Py_ssize_t t = 0; t < width; t++)
-            NAME(find_segments)(walk, own + t * padded, segments + t * padded, (int32_t)(2 * walk->table), range);
+            NAME(find_segments)(walk, own + t * padded, segments + t * padded, range);
         for (Py_ssize_t phase = 0; phase < walk->phases; phase++) {
             Py_ssize_t size, place = walk->taps == 1 ? 0 : walk->tap_starts[phase];
             const Py_ssize_t end = walk->taps == 1 ? width : walk->tap_starts[phase + 1];
             for (Py_ssize_t next; place < end; place = next) {
                 next = walk->taps == 1 ? place + (size = NAME(least)(end - place, MOST_TOGETHER)) : NAME(together)(place, end, &size);
                 REAL *sorted = walk->sorted + (first + place) * outputs;
-                int32_t *offsets = walk->offsets + (first + place) * outputs;
+                uint16_t *own_segments = walk->segments + (first + place) * outputs;
                 for (Py_ssize_t o = 0; o < outputs; o++)
                     for (Py_ssize_t s = 0; s < size; s++) {
                         sorted[o * size + s] = own[(place + s) * padded + o];
-                        offsets[o * size + s] = segments[(place + s) * padded + o];
+                        own_segments[o * size + s] = (uint16_t)segments[(place + s) * padded + o];
                     }
             }
         }
@@ -125,7 +119,8 @@ INLINED void NAME(order_edge)(const NAME(walk) *walk, const REAL *own, const int
 {
     const Py_ssize_t outputs = walk->outputs, apart = walk->units + 1;
     REAL *sorted = walk->sorted + edge * walk->places;
-    int32_t *ordered = walk->ordered + edge * walk->places, *offsets = walk->offsets + edge * (walk->places / 4), total = 0;
+    uint16_t *ordered = walk->ordered + edge * walk->places;
+    int32_t *ends = walk->ends + edge * apart, total = 0;
     for (int part = 0; part < 4; part++)
         memset(counts + part * apart + low, 0, (size_t)(high - low + 1) * sizeof *counts);
     Py_ssize_t o = 0;
@@ -137,17 +132,17 @@ INLINED void NAME(order_edge)(const NAME(walk) *walk, const REAL *own, const int
     for (int32_t s = low; s <= high; s++) {
         const int32_t count = counts[s] + counts[apart + s] + counts[2 * apart + s] + counts[3 * apart + s];
         counts[s] = total;
-        for (int32_t k = total; k < total + count; k += 4)
-            offsets[k / 4] = s * (int32_t)(2 * walk->table);
         for (int32_t k = total + count; k % 4; k++)
-            sorted[k] = 0, ordered[k] = (int32_t)(outputs * NAME(LANES));
+            sorted[k] = 0, ordered[k] = (uint16_t)outputs;
         total += (count + 3) / 4 * 4;
+        ends[s] = total;
     }
+    for (Py_ssize_t s = 0; s < apart; s++)
+        ends[s] = s < low ? 0 : s > high ? total : ends[s];
     for (o = 0; o < outputs; o++) {
         const int32_t place = counts[segments[o]]++;
-        ordered[place] = (int32_t)(o * NAME(LANES)), sorted[place] = own[o];
+        ordered[place] = (uint16_t)o, sorted[place] = own[o];
     }
-    walk->fours[edge] = total / 4;
 }
 
 VECTORISED static void NAME(order_part)(void *data, Py_ssize_t start, Py_ssize_t stop, int thread)
@@ -163,7 +158,7 @@ VECTORISED static void NAME(order_part)(void *data, Py_ssize_t start, Py_ssize_t
         NAME(read_tile)(walk, first, width, own);
         for (Py_ssize_t t = 0; t < width; t++) {
             int32_t met[2] = {(int32_t)walk->units, 0};
-            NAME(find_segments)(walk, own + t * padded, segments, 1, met);
+            NAME(find_segments)(walk, own + t * padded, segments, met);
             NAME(order_edge)(walk, own + t * padded, segments, first + t, met[0], met[1], counts);
             range[0] = met[0] < range[0] ? met[0] : range[0], range[1] = met[1] > range[1] ? met[1] : range[1];
         }
@@ -177,10 +172,11 @@ VECTORISED static void NAME(unorder_part)(void *data, Py_ssize_t start, Py_ssize
     for (Py_ssize_t tile = start; tile < stop; tile++) {
         const Py_ssize_t first = tile * walk->tile, width = NAME(least)(walk->count - first, walk->tile);
         for (Py_ssize_t t = 0; t < width; t++) {
-            const int32_t *ordered = walk->ordered + (first + t) * walk->places;
+            const uint16_t *ordered = walk->ordered + (first + t) * walk->places;
             const REAL *pulled = walk->pulled + (first + t) * walk->places;
-            for (Py_ssize_t k = 0; k < 4 * walk->fours[first + t]; k++)
-                found[ordered[k] / NAME(LANES) * walk->tile + t] = pulled[k];
+            const Py_ssize_t count = walk->ends[(first + t) * (walk->units + 1) + walk->units];
+            for (Py_ssize_t k = 0; k < count; k++)
+                found[ordered[k] * walk->tile + t] = pulled[k];
         }
         REAL *to = walk->prompt_gradient + walk->first + first;
         for (Py_ssize_t o = 0; o < walk->outputs; o++)

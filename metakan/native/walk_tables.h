@@ -22,18 +22,19 @@ INLINED void NAME(fetch)(const REAL *from, Py_ssize_t output, Py_ssize_t lane, R
             memset(block + o * pitch + present, 0, (size_t)(pitch - present) * sizeof(REAL));
 }
 
-INLINED void NAME(put)(REAL *to, Py_ssize_t output, Py_ssize_t lane, const REAL *block, Py_ssize_t outputs, Py_ssize_t present)
+INLINED void NAME(put)(REAL *to, Py_ssize_t output, Py_ssize_t lane, const REAL *block, Py_ssize_t pitch,
+                       Py_ssize_t outputs, Py_ssize_t present)
 {
     if (output == 1) {
         const Py_ssize_t lanes = present / NAME(WIDE) * NAME(WIDE), rows = outputs / NAME(WIDE) * NAME(WIDE);
-        NAME(transpose)(block, NAME(LANES), to, lane, rows, lanes);
+        NAME(transpose)(block, pitch, to, lane, rows, lanes);
         for (Py_ssize_t l = 0; l < present; l++)
             for (Py_ssize_t o = l < lanes ? rows : 0; o < outputs; o++)
-                to[o + l * lane] = block[o * NAME(LANES) + l];
+                to[o + l * lane] = block[o * pitch + l];
     } else
         for (Py_ssize_t o = 0; o < outputs; o++)
             for (Py_ssize_t l = 0; l < present; l++)
-                to[o * output + l * lane] = block[o * NAME(LANES) + l];
+                to[o * output + l * lane] = block[o * pitch + l];
 }
 
 INLINED void NAME(evaluate_splines)(const NAME(walk) *walk, NAME(tables) *at, const REAL *x, const REAL *sigmoid,
