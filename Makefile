@@ -96,6 +96,7 @@ bench: install ## Speed and memory, measured side by side; error rates of verdic
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/data_loading.py
 	$(BIN)/python benchmarks/training_loop.py
+	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/statistics.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/report.py
 

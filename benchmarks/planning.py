@@ -1,48 +1,85 @@
-"""How long the workflow takes to plan 3,000 runs:  python benchmarks/planning.py
+"""What it costs to plan the full study, beside limits:
 
-Prints seconds of the expansion alone and of a whole `snakemake --dry-run`, side by side with a study of 30 runs.
+    python benchmarks/planning.py [--study workflow/config/paper.yaml] [--one-seed]
+
+Printed are the runs that the study plans, the jobs that Snakemake makes of those that are due, seconds of the expansion
+alone, seconds and peak resident memory of `snakemake --dry-run`, and the limits (`LIMITS`). Data sets that are not on
+disk count as if they were there (`download=true`), so that the grid is whole everywhere; a dry run fetches nothing.
+`--one-seed` plans one seed of every experiment instead, as `.ci/run` does. Exits with 1 where a limit is passed.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from kanbench.base import paths, schema
 from kanbench.study import config, plan
 
-STUDY = "workflow/config/smoke.yaml"
+LIMITS = {"seconds": 45.0, "gib": 1.2}
+"""Of a dry run of the full study, one thread of a quiet machine."""
 
 
-def study(runs: int) -> dict:
-    """Return a study with `runs` runs of one method on one task."""
-    content = schema.read_yaml(paths.root() / STUDY, STUDY)
-    content["study"], content["seeds"] = "planning", list(range(runs))
-    content["experiments"] = {"E1": {**content["experiments"]["E1"], "methods": ["mlp"]}}
-    return content
+def one_seed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a study with the first seed alone, under a name of its own."""
+    experiments = {
+        key: {**value, "seeds": value["seeds"][:1]} if "seeds" in value else value
+        for key, value in content["experiments"].items()
+    }
+    own = {"study": f"{content['study']}_of_one_seed", "seeds": content["seeds"][:1], "experiments": experiments}
+    return {**content, **own}
 
 
-def main() -> None:
-    """Print the table."""
-    print(f"{'runs':>6} {'expand / s':>12} {'dry run / s':>12}")
-    for runs in (30, 3000):
-        content = study(runs)
+def dry_run(file: Path) -> tuple[int, float, float]:
+    """Return jobs, seconds and peak resident memory in GiB of a dry run of a study."""
+    options = ["--cores", "1", "--dry-run", "--configfile", str(file), "--config", "download=true"]
+    with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
-        planned = len(plan.expand(config.from_content(content, "planning.yaml")).runs)
-        expanded = time.perf_counter() - started
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "planning.yaml"
-            file.write_text(yaml.safe_dump(content), encoding="utf-8")
-            command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--quiet", "all"]
-            started = time.perf_counter()
-            subprocess.run([*command, "--configfile", str(file)], cwd=paths.root(), check=True, capture_output=True)
-        print(f"{planned:>6} {expanded:>12.2f} {time.perf_counter() - started:>12.2f}")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--quiet", "rules", *options, "--", "all"],
+            cwd=paths.root(), stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        output.seek(0)
+        text = output.read()
+    found = re.search(r"^total\s+(\d+)$", text, flags=re.MULTILINE)
+    if process.returncode or found is None:
+        raise SystemExit(text)
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return int(found[1]), seconds, usage.ru_maxrss * unit / 2**30
+
+
+def main() -> int:
+    """Print the line of a study; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("workflow/config/paper.yaml"))
+    parser.add_argument("--one-seed", action="store_true")
+    options = parser.parse_args()
+    content = schema.read_yaml(options.study, str(options.study))
+    content = one_seed(content) if options.one_seed else content
+    started = time.perf_counter()
+    runs = len(plan.expand(config.from_content(content, str(options.study))).runs)
+    expansion = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "planning.yaml"
+        file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        jobs, seconds, gib = dry_run(file)
+    most_seconds, most_gib = LIMITS["seconds"], LIMITS["gib"]
+    print("   runs    jobs  expand / s  dry run / s  limit  peak / GiB  limit")
+    print(f"{runs:>7} {jobs:>7} {expansion:>11.2f} {seconds:>12.1f} {most_seconds:>6g} {gib:>11.2f} {most_gib:>6g}")
+    return int(seconds > most_seconds or gib > most_gib)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from report_page import Page
 
+from kanbench.study import config, plan
+
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
@@ -171,6 +173,10 @@ def test_seeds_of_a_cell_train_together_and_rerun_together(run, study, tiny):
     announced = dry(run, study, "--until", "collect")
     assert len(set(re.findall(together, announced))) == 2, "one job a method"
     assert planned(announced, "train") == 0
+    names = (run.name for run in plan.expand(config.from_content(tiny, "tiny.yaml")).runs.values())
+    asked = dry(run, study, "--", f"results/tiny/runs/{next(names)}.json")
+    assert len(set(re.findall(together, asked))) == 1, "a record that is asked for comes with its cell"
+    assert planned(asked, "train") == 0
     assert run(snakemake("--until", "collect"), study).returncode == 0
     records = sorted((study / "results" / "tiny" / "runs").rglob("[!.]*.json"))
     contents = [json.loads(path.read_text()) for path in records]

@@ -153,6 +153,20 @@ def test_a_time_limit_ends_a_run(tiny):
     assert total.seconds.value == row.seconds.value <= 2 * (60 + cost.DEVICES["cpu"][2])
 
 
+def test_runs_of_one_process_share_its_start_and_others_do_not(tiny):
+    experiment = tiny["experiments"]["E1"]
+    experiment.update(methods=["mlp"], together=True)
+    tiny["seeds"] = list(range(40))  # two processes of twenty
+    runs = runs_of(tiny)
+    spec = next(iter(runs.values())).spec
+    trained, start = cost.Calibration([]).estimate(spec).value, cost.DEVICES["cpu"][2]
+    *_, total = cost.rows(runs, cost.Calibration([]))
+    assert total.seconds.value == pytest.approx(40 * trained + 2 * start)
+    experiment["together"] = False
+    *_, total = cost.rows(runs_of(tiny), cost.Calibration([]))
+    assert total.seconds.value == pytest.approx(40 * (trained + start))
+
+
 def test_the_share_of_each_source_is_of_the_seconds(tiny):
     experiment = tiny["experiments"]["E1"]
     experiment["methods"] = ["mlp"]

@@ -66,6 +66,15 @@ def test_once_the_data_are_there_or_may_be_fetched_the_runs_are_planned(planned,
     assert not any("lacking" in run for run in json.loads(found.due.write_plan().read_text())["runs"].values())
 
 
+def test_runs_of_a_cell_that_lack_their_data_are_in_no_job(planned):
+    experiments = planned().study.content["experiments"]
+    found = planned(experiments={key: {**each, "together": True} for key, each in experiments.items()})
+    joined = {name for names in found.cells.values() for name in names}
+    assert joined
+    assert joined == set(found.runs) - of_mnist(found)
+    assert found.alone == []
+
+
 def test_a_data_root_of_the_study_is_where_they_are_sought(planned, elsewhere):
     (elsewhere / "shelf/MNIST").mkdir(parents=True)
     assert not planned(data_root=str(elsewhere / "shelf")).due.lacking

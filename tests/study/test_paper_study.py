@@ -6,7 +6,7 @@ import pytest
 
 from kanbench.base import paths
 from kanbench.records import frame
-from kanbench.study import config, plan
+from kanbench.study import config, plan, together
 from kanbench.tasks import taskinfo
 
 
@@ -135,3 +135,16 @@ def test_every_grouping_of_layers_has_its_controls_at_equal_parameters(runs):
     assert one == {round((count * (11 * 64 + 9) - 9) / 11) for count in (2, 3, 5, 7)}
     assert all(spec["source"]["spec"]["method"]["settings"]["layers"] == 8 for spec in grouped if "source" in spec)
     assert {each["depth"] for each in (spec["method"]["settings"] for spec in of(runs, "E11fc"))} == {15}
+
+
+def test_small_networks_share_processes_and_what_is_timed_or_handed_on_does_not(runs):
+    planned = {run.name: run for run in runs}
+    cells = together.cells(planned, lambda name: False)
+    joined = {name for names in cells.values() for name in names}
+    assert sum(map(len, cells.values())) == len(joined), "each run in one process"
+    assert len(cells) + len(planned) - len(joined) < len(planned) / 4
+    for key in ("E1", "E1quarter", "E9small", "E12", "E13diversity"):
+        assert {run.name for run in runs if key in run.experiments} <= joined
+    apart = {run.name for run in runs if run.exclusive or {"keep", "source"} & {*run.spec}}
+    assert apart
+    assert not apart & joined

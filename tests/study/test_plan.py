@@ -86,7 +86,7 @@ def test_every_planned_run_keeps_its_name_on_the_way_through_json():
 def test_code_of_a_run_is_its_baseline_its_task_and_the_loop(tiny):
     planned = expand(tiny)
     name = next(name for name, run in planned.runs.items() if run.spec["method"]["name"] == "mlp")
-    files = planned.code(name)
+    files = planned.made_by.files(planned.runs[name].spec)
     assert {"baselines/mlp/model.py", "baselines/mlp/baseline.yaml", "workflow/kanbench/training/loop.py"} <= set(files)
     assert not any("affine" in file or "report" in file or "metakan" in file for file in files)
     assert all((paths.root() / file).is_file() for file in files)
@@ -121,7 +121,7 @@ def test_what_a_digest_covers_is_known_by_name(task, method, analyses):
         if key == (run.spec["task"]["name"], run.spec["method"]["name"], tuple(run.spec.get("analyses", ())))
     )
     harness = "workflow/kanbench/"
-    files = planned.code(run.name)
+    files = planned.made_by.files(run.spec)
     assert {file.removeprefix(harness) for file in files if file.startswith(harness)} == DEPENDS[key]
     others = {file for file in files if not file.startswith(harness)}
     folder = f"baselines/{run.spec['method']['baseline']}"

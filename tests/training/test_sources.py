@@ -150,7 +150,7 @@ def test_settings_of_analyses_are_checked_in_the_plan(tiny):
     tiny["experiments"]["E1"]["analyses"] = ["edge_functions"]
     for run in expand(tiny).runs.values():
         assert run.spec["analyses"] == {"edge_functions": {"points": 101, "edges": 32}}
-        assert "workflow/kanbench/training/analyses/edge_functions.py" in expand(tiny).code(run.name)
+        assert "workflow/kanbench/training/analyses/edge_functions.py" in expand(tiny).made_by.files(run.spec)
 
 
 @pytest.mark.slow

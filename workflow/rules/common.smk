@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from kanbench.baselines import discovery
 from kanbench.study import config as studies
-from kanbench.pages import compare, recipes
+from kanbench.pages import recipes
 from kanbench.process import server
 from kanbench.study import early, failures, lacking, plan, resume, surroundings
 
@@ -34,7 +34,7 @@ if PLAN.leading:
 RESULTS = STUDY.folder
 RECIPES = recipes.discover()
 # The published set that the records of this study are compared with, where there is one.
-PUBLISHED = compare.published_for(STUDY)
+PUBLISHED = STUDY.compared_with
 FIGURES = [name for name, recipe in RECIPES.items() if recipe.kind == "figure"]
 TABLES = [name for name, recipe in RECIPES.items() if recipe.kind == "table"]
 

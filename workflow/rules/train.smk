@@ -61,7 +61,8 @@ rule train:
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     wildcard_constraints:
-        run=f"(?!{PLAN.profiled}|(?:{PLAN.kept}|{PLAN.joined})\\.json).+",
+        # Those of cells are not left out: Snakemake prefers a rule without wildcards, and a pattern of them is long.
+        run=f"(?!{PLAN.profiled}|(?:{PLAN.kept})\\.json).+",
     conda:
         "../../environment.yml"
     threads: lambda wildcards: PLAN.threads(wildcards.run, cores())
@@ -115,10 +116,15 @@ for CELL, NAMES in PLAN.cells.items():
         shell:
             "{params.python} -m kanbench train {params.runs} --threads {threads} {params.flags} {params.limits} 2> {log:q}"
 
+    # What a job prints is filled in from a copy of everything that is defined here, with a function a rule.
+    globals().pop(f"__train_together_{CELL}", None)
+
 
 rule collect:
     input:
-        PLAN.records(),
+        PLAN.alone,
+        # By rule, for which Snakemake need not search: most runs are in cells.
+        [getattr(rules, f"train_together_{CELL}").output for CELL in PLAN.cells],
         PLAN.due.counting(PLAN.due.collected),
         ancient(PLAN.due.settled(PLAN.due.collected)),
     output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 SLUG_AXES = {
@@ -17,7 +17,8 @@ SLUG_AXES = {
     "num_clusters": "clusters",
 }
 SLUG_LIMIT = 72
-RATE = "learning_rate"
+NO_NAME = "(?!)"
+"""A pattern that matches nothing."""
 
 
 def canonical(spec: Mapping[str, Any]) -> str:
@@ -28,16 +29,6 @@ def canonical(spec: Mapping[str, Any]) -> str:
 def digest(text: str, length: int = 8) -> str:
     """Return the first `length` hex digits of the SHA-256 of `text`."""
     return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def cell(spec: Mapping[str, Any]) -> str:
-    """Return what runs that are trained side by side have in common: the spec without seed and learning rates."""
-    training = {key: value for key, value in spec["training"].items() if key != RATE}
-    groups = {
-        name: {key: value for key, value in group.items() if key != RATE}
-        for name, group in training.get("groups", {}).items()
-    }
-    return canonical({**spec, "seed": None, "training": {**training, "groups": {k: v for k, v in groups.items() if v}}})
 
 
 def run_name(spec: Mapping[str, Any]) -> str:
@@ -51,3 +42,16 @@ def run_name(spec: Mapping[str, Any]) -> str:
     parts.append(f"seed{spec['seed']}")
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts))[-SLUG_LIMIT:].strip("-.")
     return f"{spec['task']['name']}/{spec['method']['name']}/{slug}-{digest(canonical(spec))}"
+
+
+def pattern(names: Iterable[str]) -> str:
+    """Return a regular expression of the names of runs, by folder and digest.
+
+    It is short, since Snakemake goes through it for every file of every job.
+    """
+    digests: dict[str, list[str]] = {}
+    for name in sorted(names):
+        folder, _, last = name.rpartition("/")
+        digests.setdefault(folder, []).append(last.rpartition("-")[2])
+    parts = (f"{re.escape(folder)}/[^/]+-(?:{'|'.join(ends)})" for folder, ends in digests.items())
+    return "|".join(parts) or NO_NAME

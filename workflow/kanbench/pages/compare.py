@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from kanbench.base import paths, spreadsheet
+from kanbench.base import spreadsheet
 from kanbench.base.atomic import write_text
 from kanbench.base.errors import Finding, InvalidInput
 from kanbench.base.spec import canonical
@@ -320,16 +320,3 @@ def write(compared: Compared, output: Path) -> list[Path]:
     for suffix, text in texts.items():
         write_text(Path(output) / f"compare.{suffix}", text)
     return [Path(output) / name for name in FILES]
-
-
-PUBLISHED = "results/reference"
-
-
-def published_for(study: Any) -> str | None:
-    """Return the folder of the published record set that a study is compared with; None where there is no other set.
-
-    Studies that say `published: false` try something out, and are compared with nothing.
-    """
-    published, folder = paths.root() / PUBLISHED, paths.root() / study.folder
-    there = (published / frames.FILES[0]).is_file() and folder.resolve() != published.resolve()
-    return PUBLISHED if there and study.content.get("published", True) else None

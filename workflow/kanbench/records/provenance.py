@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,21 +17,27 @@ from kanbench.base import paths
 _SEEN: dict[tuple, str] = {}
 
 
-def digest(files: Iterable[str]) -> str:
-    """Return the SHA-256 over the names and contents of files of the repository."""
-    total = hashlib.sha256()
-    for name in sorted(files):
-        total.update(f"{name}\0{_content(paths.root() / name)}\0".encode())
-    return total.hexdigest()
-
-
-def _content(path: Path) -> str:
-    """Return the SHA-256 of a file, which is read again where its size or one of its times has changed."""
+def content(name: str) -> str:
+    """Return the SHA-256 of a file of the repository, read again where its size or one of its times has changed."""
+    path = paths.root() / name
     stat = path.stat()
     key = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     if key not in _SEEN:
         _SEEN[key] = hashlib.sha256(path.read_bytes()).hexdigest()
     return _SEEN[key]
+
+
+def digest(files: Iterable[str], content: Callable[[str], str] = content) -> str:
+    """Return the SHA-256 over the names and contents of files of the repository.
+
+    Args:
+        files: Their names, relative to the repository.
+        content: Returns the digest of one: a caller with many lists of the same files may look each up once.
+    """
+    total = hashlib.sha256()
+    for name in sorted(files):
+        total.update(f"{name}\0{content(name)}\0".encode())
+    return total.hexdigest()
 
 
 def code(files: Iterable[str]) -> dict[str, Any]:

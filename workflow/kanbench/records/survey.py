@@ -61,6 +61,7 @@ class Survey:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._runs = f"{folder.as_posix()}/runs/"
         self._known = _read_cache(folder / CACHE)
         self._new: dict[str, list[Any]] = {}
 
@@ -69,8 +70,8 @@ class Survey:
         return {name: self._standing(name, planned.get("code")) for name, planned in runs.items()}
 
     def _standing(self, name: str, code: Mapping[str, Any] | None) -> Standing:
-        path = self.folder / "runs" / f"{name}.json"
-        found = self._facts(name, path, lambda: _facts(path, name))
+        path = f"{self._runs}{name}.json"  # text: of tens of thousands that are asked for, most are not there yet
+        found = self._facts(name, path, lambda: _facts(Path(path), name))
         if found is None:
             return Standing(WAITING)
         stat, facts = found
@@ -97,10 +98,10 @@ class Survey:
         found = self._facts(RECORDS, path, lambda: _seals(path))
         return found is not None and found[1] == _digest(standings) and (self.folder / TABLE).is_file()
 
-    def _facts(self, key: str, path: Path, look: Any) -> tuple[os.stat_result, Any] | None:
+    def _facts(self, key: str, path: str | Path, look: Any) -> tuple[os.stat_result, Any] | None:
         """Return the state of a file and what `look` found in it, now or earlier; None where there is none."""
         try:
-            stat = path.stat()
+            stat = os.stat(path)
         except OSError:
             return None
         state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]

@@ -14,9 +14,11 @@ from kanbench.base import paths, schema
 from kanbench.base.budget import quarter, whole
 from kanbench.base.errors import Finding, InvalidInput, nearest
 from kanbench.baselines.discovery import REST, Baseline
+from kanbench.records.collect import RECORDS
 from kanbench.study import looks, quarters
 
 DEFAULT_STUDY = "workflow/config/laptop.yaml"
+PUBLISHED = "results/reference"
 TRAINING_DEFAULTS: dict[str, Any] = {
     "optimiser": "adam",
     "learning_rate": 0.01,
@@ -69,6 +71,16 @@ class Study:
     def rendering_only(self) -> bool:
         """True where an existing record set is rendered and nothing is trained."""
         return "records" in self.content
+
+    @property
+    def compared_with(self) -> str | None:
+        """The folder of the published record set that the study is compared with; None where there is no other set.
+
+        Studies that say `published: false` try something out, and are compared with nothing.
+        """
+        published, folder = paths.root() / PUBLISHED, paths.root() / self.folder
+        there = (published / RECORDS).is_file() and folder.resolve() != published.resolve()
+        return PUBLISHED if there and self.content.get("published", True) else None
 
 
 def selected(only: str | list[str] | None) -> list[str]:

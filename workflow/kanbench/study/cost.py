@@ -25,6 +25,7 @@ from itertools import pairwise
 from typing import Any
 
 from kanbench.base.spec import canonical, digest
+from kanbench.study import together
 from kanbench.tasks import taskinfo
 
 ELEMENTWISE = 30
@@ -266,7 +267,7 @@ def known(spec: Mapping[str, Any]) -> bool:
     return spec["task"]["name"] in taskinfo.discover()
 
 
-def cell(spec: Mapping[str, Any]) -> str:
+def _kind(spec: Mapping[str, Any]) -> str:
     """Identify a spec without its seed, protocol and configuration, which change no cost."""
     kept = {key: value for key, value in spec.items() if key not in ("seed", "protocol", "configuration")}
     return digest(canonical(kept), 16)
@@ -277,7 +278,7 @@ def _keys(spec: Mapping[str, Any]) -> list[tuple]:
     device, method, task = spec["device"].partition(":")[0], spec["method"]["name"], spec["task"]["name"]
     line_search, info = spec["training"]["optimiser"] == "lbfgs", taskinfo.discover()[task]
     return [
-        (cell(spec),),
+        (_kind(spec),),
         (device, method, line_search, task),
         (device, method, line_search, info.family, info.profile),
         (device, method),
@@ -311,12 +312,13 @@ def rows(runs: Mapping[str, Any], calibration: Calibration, memory=lambda spec: 
         memory: Peak bytes and their source from a spec, or None.
     """
     grouped: dict[str, list[tuple[Estimate, Any]]] = defaultdict(list)
-    priced: dict[str, tuple[Estimate, Any]] = {}
-    company = Counter(cell(run.spec) for run in runs.values() if run.together)
-    for run in runs.values():
-        key = cell(run.spec)
+    priced: dict[tuple[str, int], tuple[Estimate, Any]] = {}
+    cells = together.cells(runs, lambda name: False).values()
+    company = {name: len(names) for names in cells for name in names}
+    for name, run in runs.items():
+        key = _kind(run.spec), company.get(name, 1)
         if key not in priced:
-            priced[key] = (_whole(run.spec, calibration, company[key] or 1), memory(run.spec))
+            priced[key] = (_whole(run.spec, calibration, key[1]), memory(run.spec))
         grouped[run.experiments[0]].append(priced[key])
     found = [_row(name, entries) for name, entries in grouped.items()]
     return [*found, _row("total", [entry for entries in grouped.values() for entry in entries])]

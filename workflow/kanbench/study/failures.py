@@ -41,7 +41,7 @@ def found(plan: Plan, statuses: tuple[str, ...] = (*FAILED, NO_RECORD)) -> Itera
 
 def log_of(plan: Plan, name: str) -> str:
     """Return the path of the log that the workflow keeps of a run, relative to the repository."""
-    cell = next((cell for cell, names in plan.cells.items() if name in names), None)
+    cell = plan.cell_of.get(name)
     if cell is not None:
         return f"{plan.folder}/logs/train_together/{cell}.log"
     spec = plan.runs[name].spec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 
 from kanbench import PROTOCOL
 from kanbench.base.errors import Finding, InvalidInput, nearest
-from kanbench.base.spec import canonical, run_name
+from kanbench.base.spec import canonical, pattern, run_name
 from kanbench.base.spec import digest as spec_digest
 from kanbench.baselines import discovery, environments
 from kanbench.study import config, due, looks, rates, search, sources, together, tuning
@@ -63,20 +62,22 @@ class Plan:
 
     def record(self, name: str) -> str:
         """Return the path of a run's record, relative to the repository."""
-        return f"{self.folder}/runs/{name}.json"
+        return f"{self.folder}/runs/{name}{RECORD}"
 
     def records(self) -> list[str]:
+        """Return the records of all runs but those that are skipped since their data set is not on disk."""
         wanted = () if self.study.rendering_only else self.runs
         return [self.record(name) for name in wanted if name not in self.due.lacking]
+
+    @property
+    def alone(self) -> list[str]:
+        """The records of the runs that no cell has."""
+        return [self.record(name) for name in self.runs if name not in self.cell_of and name not in self.due.lacking]
 
     @cached_property
     def made_by(self) -> Code:
         """What would make the runs of this plan: their files, the digests of these, packages outside the suite."""
         return Code(self.methods, self.tasks)
-
-    def code(self, name: str) -> list[str]:
-        """Return the files whose change makes this run stale: its baseline, its task, the loop and the measurement."""
-        return self.made_by.files(self.runs[name].spec)
 
     @cached_property
     def due(self) -> due.Due:
@@ -135,22 +136,25 @@ class Plan:
     def cells(self) -> dict[str, list[str]]:
         """The names of runs to train together, by an identifier; a process that joins a workflow keeps its grouping."""
         kept = None if self.leading else together.read(Path(self.folder))
-        return kept or together.cells(self.runs, self.due.made)
+        if kept:
+            return kept
+        present = {name: run for name, run in self.runs.items() if name not in self.due.lacking}
+        return together.cells(present, self.due.made)
 
     @cached_property
-    def joined(self) -> str:
-        """The pattern of the names of runs that may be trained together with others."""
-        return _any_of(name for names in self.cells.values() for name in names)
+    def cell_of(self) -> dict[str, str]:
+        """The identifiers of `cells` by the names of their runs."""
+        return {name: cell for cell, names in self.cells.items() for name in names}
 
     @cached_property
     def kept(self) -> str:
         """The pattern of the names of runs that leave their weights beside their record."""
-        return _any_of(name for name, run in self.runs.items() if "keep" in run.spec)
+        return pattern(name for name, run in self.runs.items() if "keep" in run.spec)
 
     def arguments(self, outputs: Iterable[str]) -> str:
         """Return the specs and outputs of `kanbench train` for the records `outputs`, quoted for a shell."""
-        names = {self.record(name): name for names in self.cells.values() for name in names}
-        pairs = (("--spec", self.runs[names[output]].text, "--output", output) for output in map(str, outputs))
+        names = ((str(path), path[len(self.folder) + len("/runs/") : -len(RECORD)]) for path in outputs)
+        pairs = (("--spec", self.runs[name].text, "--output", path) for path, name in names)
         return shlex.join(word for pair in pairs for word in pair)
 
     def gpu_slots(self, name: str) -> int:
@@ -171,13 +175,7 @@ class Plan:
 
 GPU_SLOTS = 4
 """Runs that may share one GPU; the profiles offer as many of the Snakemake resource `gpu_slots`."""
-WEIGHTS = ".safetensors"
-NOTHING = "(?!)"
-"""A pattern that matches no name."""
-
-
-def _any_of(names: Iterable[str]) -> str:
-    return "|".join(sorted(map(re.escape, names))) or NOTHING
+RECORD, WEIGHTS = ".json", ".safetensors"
 
 
 def expand(study: config.Study) -> Plan:
@@ -202,6 +200,7 @@ class _Expansion:
         self.problems: list[Finding] = [*self.looks.problems, *rates.typed(study.content, study.label, profiled)]
         self.untuned: dict[tuple[str, str], discovery.Refused] = {}
         self.runs: dict[str, Run] = {}
+        self.of_experiment: dict[str, list[Mapping[str, Any]]] = {}
 
     def plan(self) -> Plan:
         for key in self._in_order():
@@ -236,6 +235,7 @@ class _Expansion:
         run = self.runs.setdefault(name := run_name(spec), Run(name, spec, label))
         if key not in run.experiments:
             run.experiments.append(key)
+            self.of_experiment.setdefault(key, []).append(run.spec)
         run.together |= experiment.get("together", False)
         run.exclusive |= experiment.get("exclusive", False) or self.tasks[spec["task"]["name"]].profile
 
@@ -311,7 +311,7 @@ class _Expansion:
         ways = [source["adapt"]] if isinstance(source["adapt"], str) else source["adapt"]
         origins = [None]
         if "experiment" in source:
-            runs = (run.spec for run in self.runs.values() if source["experiment"] in run.experiments)
+            runs = self.of_experiment.get(source["experiment"], [])
             origins = [other for other in runs if sources.supplies(other, spec, source.get("method"))]
         if not origins and "method" in source:
             found = f"no run of {source['method']} on {spec['task']['name']} with the settings of a run that needs it"

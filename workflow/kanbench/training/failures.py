@@ -20,7 +20,8 @@ from kanbench.baselines import depends, discovery
 from kanbench.process.watch import Ending, last_lines
 from kanbench.records import provenance, record
 from kanbench.tasks import taskinfo
-from kanbench.training import artifact, code
+from kanbench.training import artifact
+from kanbench.training.code import Code
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DROP_INS = ("tasks", "baselines", "training/analyses", "training/symbolic")
@@ -38,7 +39,7 @@ def lookup(spec: Mapping[str, Any]) -> tuple[Any, taskinfo.TaskInfo, dict[str, A
     methods = discovery.find(spec["method"]["baseline"]).methods
     method, info = methods[spec["method"]["name"]], taskinfo.discover()[spec["task"]["name"]]
     result = record.blank(spec, label=method.label, family=info.family, metric=info.metric, goal=info.goal)
-    files = code.files(spec, methods, taskinfo.discover())
+    files = Code(methods, taskinfo.discover()).files(spec)
     result["code"] = {**provenance.code(files), "packages": depends.packages(method.baseline)}
     reason = method.skip_reason(info.family)
     if reason:
