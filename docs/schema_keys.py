@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ RANGES = {
     "pattern": "matches `{}`",
 }
 """Keywords that bound a value, in words; others (`if`, `dependentRequired`) are told by descriptions."""
+NULL = {"type": "null"}
 
 
 def listing(schema: Mapping[str, Any], name: str) -> str:
@@ -29,7 +31,15 @@ def listing(schema: Mapping[str, Any], name: str) -> str:
     """
     lines = list(_members(schema, name, 0))
     for key, node in schema.get("$defs", {}).items():
-        lines += ["", f"({name}-defs-{key})=", "", f"### {key}", "", _described(node, name, False).lstrip(": "), ""]
+        lines += [
+            "",
+            f"({name}-defs-{key})=",
+            "",
+            f"### {key}",
+            "",
+            _described(node, name, False).removeprefix(" (object)").lstrip(": "),
+            "",
+        ]
         lines += _inside(node, f"{name}-{key}", 0, name)
     return "\n".join(lines) + "\n"
 
@@ -61,17 +71,20 @@ def _inside(node: Mapping[str, Any], anchor: str, depth: int, name: str) -> Iter
     if isinstance(items, Mapping) and ({"properties", "oneOf"} & items.keys() or "description" in items):
         yield f"{'  ' * depth}- *each*{_described(items, name, False)}"
         yield from _inside(items, f"{anchor}-items", depth + 1, name)
-    for number, each in enumerate(node.get("oneOf", ())):
-        if {"type", "$ref"} & each.keys() and each.get("type") != "null":
-            yield f"{'  ' * depth}- *{'or' if number else 'either'}*{_described(each, name, False)}"
-            yield from _inside(each, f"{anchor}-{number}", depth + 1, name)
+    alternatives = [each for each in node.get("oneOf", ()) if {"type", "$ref"} & each.keys() and each != NULL]
+    if len(alternatives) == 1:
+        yield from _inside(alternatives[0], anchor, depth, name)
+        return
+    for number, each in enumerate(alternatives):
+        yield f"{'  ' * depth}- *{'or' if number else 'either'}*{_described(each, name, False)}"
+        yield from _inside(each, f"{anchor}-{number}", depth + 1, name)
 
 
 def _described(node: Mapping[str, Any], name: str, required: bool) -> str:
     """Return what a value is, its bounds and what it is for, as the end of a line."""
     kind = [_kind(node, name)] if _kind(node, name) else []
     kind += ["required"] if required else []
-    kind += [text.format(node[word]) for word, text in RANGES.items() if word in node]
+    kind += [text.format(_plain(node[word])) for word, text in RANGES.items() if word in node]
     kind += [f"default `{_plain(node['default'])}`"] if "default" in node else []
     words = re.sub(r"<(?=[^`]*(?:`[^`]*`[^`]*)*$)", "&lt;", str(node.get("description", "")).strip())
     return f" ({', '.join(kind)})" * bool(kind) + f": {words}" * bool(words)
@@ -85,6 +98,8 @@ def _kind(node: Mapping[str, Any], name: str) -> str:
         return "one of " + ", ".join(f"`{_plain(value)}`" for value in node["enum"])
     if "const" in node:
         return f"`{_plain(node['const'])}`"
+    if NULL in node.get("oneOf", ()):
+        return " or ".join(_kind(each, name) for each in node["oneOf"] if each != NULL) + " or null"
     types = node.get("type", "")
     items = node.get("items")
     of = f" of {_kind(items, name)}" if isinstance(items, Mapping) and _kind(items, name) else ""
@@ -93,8 +108,5 @@ def _kind(node: Mapping[str, Any], name: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, value)
-        if not isinstance(value, (list, dict))
-        else str(value)
-    )
+    """Return a value as YAML writes it, on one line."""
+    return value.replace("\n", "\\n") if isinstance(value, str) else json.dumps(value)

@@ -15,7 +15,7 @@ from kanbench.pages import findings, front
 from kanbench.study import config, plan
 
 ROOT = shown.ROOT
-LANGUAGES = {"bash", "python", "yaml", "bibtex", "{toctree}", "{eval-rst}", "{sphinx_argparse_cli}"}
+LANGUAGES = {"bash", "python", "yaml", "bibtex", "{toctree}", "{eval-rst}"}
 """Commands are run by `test_commands.py`, files by `test_tutorial.py`, directives by the build of the site."""
 ANCHOR = re.compile(r"[^\w\- ]")
 

@@ -44,7 +44,11 @@ def _config(verb: argparse.ArgumentParser) -> None:
 def _inspect(verbs) -> None:
     verb = _verb(verbs, "list", listing.show, "List what there is: methods, tasks, axes, recipes, studies.")
     verb.add_argument(
-        "what", nargs="?", choices=["methods", "tasks", "axes", "recipes", "studies", "all"], default="all"
+        "what",
+        nargs="?",
+        choices=["methods", "tasks", "axes", "recipes", "studies", "all"],
+        default="all",
+        help="one of them alone",
     )
     verb = _verb(verbs, "plan", study.plan, "Check a study and print its runs, without running anything.")
     _config(verb)
