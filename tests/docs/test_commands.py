@@ -27,8 +27,11 @@ def words(command: str) -> list[str]:
 
 
 def dry_snakemake(given: list[str]) -> list[str]:
-    """Return a dry form of a call of Snakemake, of a part of the study where that is large."""
-    options = list(given[1:])
+    """Return a dry form of a call of Snakemake, of a part of the study where that is large.
+
+    A later look is planned from the verdicts of the first, which stands for it here.
+    """
+    options = ["look=1" if option == "look=2" else option for option in given[1:]]
     only = next((part for file, part in REDUCED.items() if file in options), "")
     if only and not any(option.startswith("only=") for option in options):
         place = options.index("--config") + 1 if "--config" in options else len(options)
