@@ -2,7 +2,7 @@
 
     python benchmarks/engine.py [--rounds 9] [--threads 2] [--only walk]
 
-Sections are fully_connected, walk, second_order, linear, convolution and parity.
+Sections are fully_connected, walk, quickest, finer_grids, small, second_order, linear, convolution and parity.
 
 Prints one row a promise: what was measured, the limit, and whether it holds; exits with 1 if one does not.
 
@@ -14,6 +14,7 @@ Prints one row a promise: what was measured, the limit, and whether it holds; ex
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import statistics
 import sys
@@ -86,6 +87,24 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+VARIANTS: dict[str, Callable[[int], nn.Module]] = {
+    "hidden_dim 8": lambda grid_size: MetaKAN(WIDTH, grid_size=grid_size, hidden_dim=8),
+    "hidden_dim 64": lambda grid_size: MetaKAN(WIDTH, grid_size=grid_size, hidden_dim=64),
+    "hidden_dim 128": lambda grid_size: MetaKAN(WIDTH, grid_size=grid_size, hidden_dim=128),
+    "far prompts": lambda grid_size: make_far(grid_size),
+}
+"""Networks that the walk takes on other curves, or elsewhere on them, for a grid size."""
+
+
+def make_far(grid_size: int) -> nn.Module:
+    """Return a MetaKAN whose prompts lie far outside of all kinks, on either side."""
+    model = MetaKAN(WIDTH, grid_size=grid_size)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.prompts.add_(100 * layer.prompts.sign())
+    return model
+
+
 class Step:
     """One training step of a network on a fixed batch."""
 
@@ -123,7 +142,12 @@ def image_step(name: str, batch: int) -> Step:
 
 def ratios(names: list[str], reference: str, batch: int, rounds: int) -> dict[str, tuple[float, str]]:
     """Return each network's step time over the reference's: the median over rounds, and milliseconds in words."""
-    steps = {name: image_step(name, batch) for name in [reference, *names]}
+    return compared({name: image_step(name, batch) for name in [reference, *names]}, reference, rounds)
+
+
+def compared(steps: dict[str, Step], reference: str, rounds: int) -> dict[str, tuple[float, str]]:
+    """Return what `ratios` does of any steps, among them the reference."""
+    names = [name for name in steps if name != reference]
     for step in steps.values():
         step()
     times = [{name: step.seconds() for name, step in steps.items()} for _ in range(rounds)]
@@ -169,6 +193,66 @@ def walk(rounds: int) -> list[Row]:
         steps[name] = Step(model, torch.randn(128, SMALL[0]), torch.randint(10, (128,))).peak()
     detail = f"{steps['MetaKAN']:.2f} against {steps['MLP']:.2f} MiB"
     rows.append(Row("55 k edges: peak over MLP, batch 128", steps["MetaKAN"] / steps["MLP"], 2.0, "x", detail))
+    return rows
+
+
+def quickest(rounds: int) -> list[Row]:
+    """Check the ReLU MetaKAN's time against the quickest dense KAN: packages that are installed, and our own."""
+    from peers import DENSE, MethodStep  # beside this file; the packages are found by the suite's baselines
+
+    from kanbench.baselines.build import Unavailable
+
+    rows = []
+    for batch in (128, 1024):
+        steps: dict[str, Step] = {"MetaKAN": image_step("MetaKAN", batch)}
+        for name in DENSE:
+            with contextlib.suppress(Unavailable):
+                steps[name] = MethodStep(name, WIDTH, batch)
+        found = compared(steps, "MetaKAN", rounds)
+        name = min(found, key=lambda each: found[each][0])
+        ratio, detail = found[name]
+        detail = f"{name} quickest of {', '.join(sorted(found))}: {detail}"
+        rows.append(Row(f"step time over the quickest dense KAN, batch {batch}", 1 / ratio, 0.45, "x", detail))
+    return rows
+
+
+def finer_grids(rounds: int) -> list[Row]:
+    """Check that neither time nor peak grows with the grid, for other curves and other places on them."""
+    rows = []
+    for name, make in VARIANTS.items():
+        for batch in (128, 1024):
+            torch.manual_seed(0)
+            x, labels = 1.5 * torch.randn(batch, WIDTH[0]), torch.randint(10, (batch,))
+            steps = {f"G = {size}": Step(make(size), x, labels) for size in (5, 50)}
+            found, detail = compared(steps, "G = 5", rounds)["G = 50"]
+            rows.append(Row(f"{name}, G = 50: step over G = 5, batch {batch}", found, 1.25, "x", detail))
+            coarse, fine = (step.peak() for step in steps.values())
+            detail = f"{fine:.1f} against {coarse:.1f} MiB"
+            rows.append(Row(f"{name}, G = 50: peak over G = 5, batch {batch}", fine / coarse, 1.3, "x", detail))
+    return rows
+
+
+class FittingStep(Step):
+    """One training step on the squared error of a function."""
+
+    def __call__(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        nn.functional.mse_loss(self.model(self.x), self.labels).backward()
+        self.optimiser.step()
+
+
+def small(rounds: int) -> list[Row]:
+    """Check that small networks are no slower than in the tiled form."""
+    points = 2 * torch.rand(1000, 2) - 1
+    problems = [
+        (FittingStep, [2, 5, 5, 1], points, points.prod(1, keepdim=True)),
+        (Step, [784, 32, 10], torch.randn(1024, 784), torch.randint(10, (1024,))),
+    ]
+    rows = []
+    for kind, width, x, targets in problems:
+        steps = {mode: kind(MetaKAN(width, mode=mode), x, targets) for mode in ("auto", "tiled")}
+        found, detail = compared(steps, "tiled", 10 * rounds)["auto"]
+        rows.append(Row(f"{width}, batch {len(x)}: step time over tiled form", found, 1.02, "x", detail))
     return rows
 
 
@@ -270,6 +354,9 @@ def parity(rounds: int) -> list[Row]:
 SECTIONS = {
     "fully_connected": fully_connected,
     "walk": walk,
+    "quickest": quickest,
+    "finer_grids": finer_grids,
+    "small": small,
     "second_order": second_order,
     "linear": linear,
     "convolution": convolution,

@@ -13,6 +13,7 @@ from .factorised import Factorised, factorisable
 from .forms import Form, Setting
 from .fused import Fused, available
 from .materialized import materialized
+from .recorded import record
 from .shape import Convolution, FullyConnected
 from .small import Small
 from .sources import Dense, Generated
@@ -34,29 +35,31 @@ def evaluate(
     if native.needs_operators(x, *source.tensors()):
         mode = "materialized"
     if mode != "materialized" and factorisable(source, basis, shape) and x.numel():  # nothing to share if empty
-        return _eager(Factorised, x, source, basis, shape), "factorised"
+        return _run(Factorised, x, source, basis, shape), "factorised"
     if mode == "auto" and plain_bytes(x, source, basis, shape) <= PLAIN_BYTES:
         mode = "materialized"
         if isinstance(basis, BSpline) and native.serves(x, source.parameter):
-            return _eager(Small, x, Dense(source.numbers()), basis, shape), mode
+            return _run(Small, x, Dense(source.numbers()), basis, shape), mode
     if mode == "materialized":
         return materialized(x, source.numbers(), basis, shape), mode
     if mode == "auto" and available(x, source, basis, shape):
-        return _eager(Fused, x, source, basis, shape), "fused"
+        return _run(Fused, x, source, basis, shape), "fused"
     if mode == "auto" and quick(source, shape) and walkable(x, source, basis, shape):
-        return _eager(Walk, x, source, basis, shape), "walk"
-    return _eager(Tiled if basis.linear else Edgewise, x, source, basis, shape), "tiled"
+        return _run(Walk, x, source, basis, shape), "walk"
+    return _run(Tiled if basis.linear else Edgewise, x, source, basis, shape), "tiled"
 
 
-@torch.compiler.disable
-def _eager(
+def _run(
     form: type[Form], x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyConnected | Convolution
 ) -> Tensor:
-    """Run a form with a hand-written backward: outside torch.compile's graphs, and with autocast only in products."""
+    """Run a form with a hand-written backward, with autocast only in products; in a compiled graph as one operator."""
     device = x.device.type
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else source.parameter.dtype
     x = x.to(source.parameter.dtype)
     with torch.autocast(device, enabled=False):
         tensors = Factorised.tensors(source) if form is Factorised else source.tensors()
-        return form(Setting(source, basis, shape, dtype))(x, *tensors)
+        setting = Setting(source, basis, shape, dtype)
+        if torch.compiler.is_dynamo_compiling():
+            return record(form, setting, x, tensors)
+        return form(setting)(x, *tensors)

@@ -11,7 +11,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor, is_gradtrackingtensor
+from torch._C._functorch import (
+    get_unwrapped,
+    is_functorch_wrapped_tensor,
+    is_gradtrackingtensor,
+    peek_interpreter_stack,
+)
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch._subclasses.functional_tensor import FunctionalTensorMode
 from torch.autograd import forward_ad
@@ -62,15 +67,21 @@ def needs_operators(*tensors: Tensor) -> bool:
     A graph of torch.jit, make_fx or torch.export must hold for other sizes than those it was recorded with, and
     forward mode, `torch.func.grad` and its kind follow operators alone; a tensor on "meta" has only a shape to show. A
     fake tensor stands for a real one instead, `torch.func.vmap` is taken member by member (see `metakan.engine.forms`),
-    and torch.compile leaves what it cannot follow to eager code.
+    and a graph of torch.compile holds forms as operators (see `metakan.engine.recorded`), outside of transforms.
     """
-    if torch.compiler.is_dynamo_compiling():
-        return False
     if torch.jit.is_tracing() or torch.compiler.is_exporting():
         return True
+    if torch.compiler.is_dynamo_compiling():
+        return transformed()
     if any(tensor.is_meta or differentiated(tensor) for tensor in tensors) or forward_ad._current_level >= 0:
         return True
     return any(isinstance(mode, ProxyTorchDispatchMode) for mode in _get_current_dispatch_mode_stack())
+
+
+@torch.compiler.assume_constant_result
+def transformed() -> bool:
+    """Tell whether this is inside a transform of `torch.func`, or in forward mode."""
+    return peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def differentiated(tensor: Tensor) -> bool:
@@ -100,6 +111,8 @@ def has_values(*tensors: Tensor) -> bool:
 
 def serves(*tensors: Tensor) -> bool:
     """Tell whether the kernels can be used on these tensors; flags are left to `ready`."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
     return _active and looked_up(*tensors) and has_values(*tensors)
 
 

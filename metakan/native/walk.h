@@ -165,6 +165,8 @@ static Py_ssize_t NAME(take_memory)(NAME(walk) *walk, char *base)
         *places[item] = place;
         place += (sizes[item] + 63) / 64 * 64;
     }
+    walk->found = (double *)place;
+    place += walk->backward ? walk->threads * walk->found_size * (Py_ssize_t)sizeof(double) : 0;
     return 64 + (place - start);
 }
 
@@ -224,8 +226,6 @@ static PyObject *NAME(walk_run)(PyObject *self, PyObject *args)
         return NULL;
     const Py_ssize_t edges = walk.sources / walk.phases * walk.taps;
     const Py_ssize_t stretches = (walk.lanes + walk.stretch - 1) / walk.stretch;
-    if (walk.backward && !(walk.found = malloc((size_t)(walk.threads * walk.found_size) * sizeof(double))))
-        return PyErr_NoMemory();
     for (walk.first = 0; walk.first < edges; walk.first += walk.chunk) {
         walk.count = NAME(least)(edges - walk.first, walk.chunk);
         const Py_ssize_t tiles = (walk.count + walk.tile - 1) / walk.tile;
@@ -243,6 +243,5 @@ static PyObject *NAME(walk_run)(PyObject *self, PyObject *args)
         if (walk.prompt_gradient)
             parallel(NAME(unorder_part), &walk, tiles, walk.threads);
     }
-    free(walk.found);
     Py_RETURN_NONE;
 }
