@@ -37,6 +37,7 @@ def look(chromium, file):
 
     def _look(view=WIDE, scheme="light", **options):
         context = chromium.new_context(viewport=view, color_scheme=scheme, **options)
+        context.set_default_timeout(120_000)  # milliseconds; a busy machine is no fault of the page
         opened.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: problems.append(str(error)))
@@ -109,6 +110,19 @@ def test_a_filter_keeps_rows_with_every_word_and_pages_go_on(look, page):
     assert box.locator(".dt-info").inner_text().endswith(f"of {len(both)} (of {total} in all)")
     box.get_by_role("searchbox").fill("title")
     assert box.locator(".dt-info").inner_text().startswith("No rows"), "words of the markup are none of the table"
+
+
+def test_the_values_of_a_column_of_few_words_are_chosen_from_a_list(look, page):
+    tab = look()
+    box = table(tab, "runs")
+    statuses = column_of(page, "runs", 2)[0]
+    tab.get_by_role("button", name="Choose values: Status").click()
+    tab.locator(".dtcc-dropdown").get_by_role("button", name="diverged").click()
+    count = statuses.count("diverged")
+    assert 0 < count <= 25
+    assert shown(box, 2) == ["diverged"] * count
+    assert box.locator(".dt-info").inner_text() == f"Rows 1 to {count} of {count} (of {len(statuses)} in all)"
+    assert tab.get_by_role("button", name="Choose values: Run").count() == 0, "every run has another name"
 
 
 def test_a_number_opens_its_runs_and_a_run_its_record(look, page):
@@ -196,6 +210,9 @@ def test_axe_finds_nothing(look, view, scheme):
         return {each["id"] for each in axe.run(tab, **options).response["violations"]}
 
     assert broken() == set()
+    tab.get_by_role("button", name="Choose values: Method").last.click()
+    assert broken(context=".dtcc-dropdown") == set()
+    tab.keyboard.press("Escape")
     tab.locator("#table-claims [data-runs*='-']").first.click()
     tab.locator("dialog table.dataTable").wait_for()
     assert broken(context="dialog") == set()

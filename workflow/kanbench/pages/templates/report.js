@@ -103,7 +103,15 @@ function sortKey(value, plain) {
 const WORDS = {
   search: "Filter ", searchPlaceholder: "every word must occur", lengthMenu: "_MENU_ rows a page",
   info: "Rows _START_ to _END_ of _TOTAL_", infoEmpty: "No rows", infoFiltered: "(of _MAX_ in all)", zeroRecords: "No row has all these words",
+  columnControl: { dropdown: "Choose values" },
 };
+const FEW = 60;
+
+// Columns of few words, whose values can be chosen from a list.
+function columnsOfFew(rows) {
+  const words = (column) => new Set(rows.map((row) => (Array.isArray(row[column]) ? Symbol("number") : row[column]))).size;
+  return Object.keys(rows[0]).map(Number).filter((column) => words(column) > 1 && words(column) <= FEW);
+}
 
 function columnsOf(table) {
   return [...table.tHead.rows[0].cells].map((head, place) => ({
@@ -132,6 +140,7 @@ async function upgrade(table) {
   const options = optionsFor(rows ? rows.length : table.tBodies[0].rows.length, document.getElementById(`tools-${name}`));
   if (rows) {
     Object.assign(options, { data: rows, columns: columnsOf(table) });
+    options.columnDefs.push({ targets: columnsOfFew(rows), columnControl: [["searchList"]] });
     table.tBodies[0].replaceChildren();
   }
   const region = table.closest(".scroll");
@@ -144,6 +153,9 @@ async function upgrade(table) {
 function place(made, label) {
   for (const part of made.table().container().querySelectorAll("nav, input[type=search], select")) {
     part.setAttribute("aria-label", `${{ NAV: "Pages", INPUT: "Filter", SELECT: "Rows a page" }[part.tagName]}: ${label}`);
+  }
+  for (const button of made.table().container().querySelectorAll(".dtcc-button_dropdown")) {
+    button.setAttribute("aria-label", `${button.textContent.trim()}: ${button.closest("th").querySelector(".dt-column-title").textContent}`);
   }
   const region = made.table().node().parentElement;
   region.classList.add("scroll");
