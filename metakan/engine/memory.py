@@ -88,7 +88,8 @@ def form(layer: Layer, mode: str) -> str:
     if mode != "auto":
         return mode
     curved = layer.hidden_dim is not None and layer.activation == "relu" and layer.prompt_dim == 1
-    walks = curved and walk.LEAST_OUTPUTS <= layer.outputs <= kernel.MOST_OUTPUTS
+    few = layer.outputs <= kernel.MOST_OUTPUTS
+    walks = curved and few and walk.worthwhile(layer.outputs, layer.hidden_dim, 1, True)
     return "walk" if walks and native.active() and kernel.AVAILABLE else "tiled"
 
 

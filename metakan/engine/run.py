@@ -29,7 +29,7 @@ def evaluate(
 
     A meta-learner without activation is factorised unless ``mode`` is "materialized". Otherwise "auto" means tiled
     once the plain form would keep more than `PLAIN_BYTES`, or fused where a GPU can run that, or the walk where a
-    processor's kernels can and the layer has outputs enough. Recorded for others, or
+    processor's kernels can and its tables are worth their cost. Recorded for others, or
     in some transforms, every layer takes the plain form (`native.needs_operators`).
     """
     if native.needs_operators(x, *source.tensors()):
@@ -44,7 +44,7 @@ def evaluate(
         return materialized(x, source.numbers(), basis, shape), mode
     if mode == "auto" and available(x, source, basis, shape):
         return _run(Fused, x, source, basis, shape), "fused"
-    if mode == "auto" and quick(source, shape) and walkable(x, source, basis, shape):
+    if mode == "auto" and walkable(x, source, basis, shape) and quick(source, basis, shape):
         return _run(Walk, x, source, basis, shape), "walk"
     return _run(Tiled if basis.linear else Edgewise, x, source, basis, shape), "tiled"
 

@@ -35,7 +35,9 @@ MOST_GROUP = 1024
 LEAST_GROUP = 128
 LEAST_CHUNK_BYTES, MOST_CHUNK_BYTES = 128 * 1024, budget.MIB
 LEAST_OUTPUTS = 48
-"""Below so many outputs, the tables of all segments cost more than the numbers of the few edges."""
+"""With so many outputs, the tables of all segments cost less than features and numbers of the edges."""
+MORE_UNITS = 40
+"""With fewer outputs too, where features would be splines and no more than so many hidden units are beyond them."""
 MOST_SHARED = 4
 """Taps that count as so many outputs more in this."""
 STRETCH_NUMBERS, MOST_STRETCH = 2**15, 512
@@ -61,9 +63,16 @@ def walkable(x: Tensor, source: Dense | Generated, basis: Basis, shape: FullyCon
     )
 
 
-def quick(source: Dense | Generated, shape: FullyConnected | Convolution) -> bool:
-    """Tell whether the walk is worth its tables, which the taps of a convolution share."""
-    return source.parameter.shape[0] * min(shape.taps, MOST_SHARED) >= LEAST_OUTPUTS
+def worthwhile(outputs: int, units: int, taps: int, splines: bool) -> bool:
+    """Tell whether the walk is worth its tables, whose cost grows with the hidden units and which taps share."""
+    few = splines and taps == 1 and outputs + MORE_UNITS >= units
+    return few or outputs * min(taps, MOST_SHARED) >= LEAST_OUTPUTS
+
+
+def quick(source: Generated, basis: Basis, shape: FullyConnected | Convolution) -> bool:
+    """Tell whether the walk is quicker than the tiled form for a layer that it can evaluate."""
+    units = len(source.hidden[1])
+    return worthwhile(source.parameter.shape[0], units, shape.taps, isinstance(basis, BSpline))
 
 
 class Walk(Closed):

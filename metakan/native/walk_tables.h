@@ -117,6 +117,7 @@ INLINED void NAME(mix)(const NAME(walk) *walk, NAME(tables) *at, const Py_ssize_
     REAL *rows = at->rows;
     for (Py_ssize_t l = 0; l < lanes; l++, values++, rows += columns) {
         const REAL *near = local ? used + cell[l] * columns : used;
+#pragma GCC unroll 5
         for (Py_ssize_t column = 0; column < columns; column += NAME(WIDE)) {
             NAME(wide) total = {0};
             for (Py_ssize_t r = 0; r < met - local; r++)
@@ -131,8 +132,8 @@ INLINED void NAME(mix)(const NAME(walk) *walk, NAME(tables) *at, const Py_ssize_
 
 /* Compiled for the published order, and for few segments, with loops of known length. */
 #define FOR_FEATURES(walk, call, ...)                                                       \
-    if ((walk)->order == 3 && (walk)->used_columns == NAME(WIDE))                           \
-        call(__VA_ARGS__, 5, NAME(WIDE), 1);                                                \
+    if ((walk)->order == 3 && (walk)->used_columns == 5 * NAME(WIDE))                       \
+        call(__VA_ARGS__, 5, 5 * NAME(WIDE), 1);                                            \
     else if ((walk)->order == 3 && (walk)->used_columns == 2 * NAME(WIDE))                  \
         call(__VA_ARGS__, 5, 2 * NAME(WIDE), 1);                                            \
     else if ((walk)->order == 3)                                                            \
@@ -210,26 +211,25 @@ INLINED void NAME(pull_tables)(const NAME(walk) *walk, NAME(tables) *at)
     }
 }
 
-/* Add up the gradient of the weights from that of the units of each lane. */
+/* Add up the gradient of the weights from that of the units of each lane. Neighbouring lanes add to the same rows, and
+ * each waits for the one before: all columns of a lane come together, so that there is something to do meanwhile.
+ */
 INLINED void NAME(pull_weights)(const NAME(walk) *walk, NAME(tables) *at, Py_ssize_t lanes, const Py_ssize_t met,
                                 const Py_ssize_t columns, const int local)
 {
     const Py_ssize_t pitch = walk->table;
-    REAL *sums = at->recent + 2 * (walk->high - walk->low) * NAME(WIDE);
+    REAL *sums = at->recent + 2 * (walk->high - walk->low) * NAME(WIDE), *silu = sums + (walk->rows - 1) * columns;
     const int32_t *cell = at->cell;
-    for (Py_ssize_t column = 0; column < columns; column += NAME(WIDE)) {
-        const REAL *values = at->values, *rows = at->rows + column;
-        NAME(wide) silu = {0};
-        for (Py_ssize_t l = 0; l < lanes; l++, values++, rows += columns) {
-            const NAME(wide) own = *(const NAME(wide) *)rows;
-            REAL *near = (local ? sums + cell[l] * columns : sums) + column;
-            for (Py_ssize_t r = 0; r < met - local; r++)
-                *(NAME(wide) *)(near + r * columns) += values[r * pitch] * own;
-            if (local)
-                silu += values[(met - 1) * pitch] * own;
+    const REAL *values = at->values, *rows = at->rows;
+    for (Py_ssize_t l = 0; l < lanes; l++, values++, rows += columns) {
+        REAL *near = local ? sums + cell[l] * columns : sums;
+        for (Py_ssize_t r = 0; r < met; r++) {
+            REAL *to = local && r == met - 1 ? silu : near + r * columns;
+            const REAL value = values[r * pitch];
+#pragma GCC unroll 5
+            for (Py_ssize_t column = 0; column < columns; column += NAME(WIDE))
+                *(NAME(wide) *)(to + column) += value * *(const NAME(wide) *)(rows + column);
         }
-        if (local)
-            *(NAME(wide) *)(sums + (walk->rows - 1) * columns + column) += silu;
     }
 }
 
@@ -246,6 +246,7 @@ INLINED void NAME(pull_samples)(const NAME(walk) *walk, NAME(tables) *at, REAL *
             const REAL *slope = at->slope + first + l, *rows = at->rows + (first + l) * columns;
             const REAL *near = local ? used + cell[first + l] * columns : used;
             r[l] = (NAME(wide)){0};
+#pragma GCC unroll 5
             for (Py_ssize_t column = 0; column < columns; column += NAME(WIDE)) {
                 NAME(wide) mixed = {0};
                 for (Py_ssize_t n = 0; n < met - local; n++)

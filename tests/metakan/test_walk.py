@@ -11,6 +11,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 
 from metakan import MetaKAN, native
 from metakan.bases import make_basis
+from metakan.engine import memory
 from metakan.engine.forms import Setting
 from metakan.engine.materialized import materialized
 from metakan.engine.shape import FullyConnected
@@ -149,6 +150,21 @@ def test_auto_takes_the_walk_and_results_do_not_change_from_run_to_run(threads):
         assert model.mode_used == "materialized+tiled"
     for ours, theirs in zip(runs[0], others, strict=True):
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+@pytest.mark.parametrize(("hidden_dim", "mode"), [(32, "walk"), (128, "tiled")])
+def test_layers_of_few_outputs_walk_unless_tables_are_large(hidden_dim, mode):
+    torch.manual_seed(0)
+    model, x = MetaKAN([700, 10], hidden_dim=hidden_dim), torch.randn(70, 700, requires_grad=True)
+    inputs = [x, *model.parameters()]
+    ours = torch.autograd.grad(model(x).square().sum(), inputs)
+    assert model.mode_used == mode
+    layer = memory.Layer(700, 10, 70, splines=8, prompt_dim=1, hidden_dim=hidden_dim)
+    assert memory.form(layer, "auto") == mode
+    with native.disabled():
+        theirs = torch.autograd.grad(model(x).square().sum(), inputs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a - b).abs().max() <= 1e-4 * b.abs().max()
 
 
 def test_several_clusters_and_mixtures_walk_too():
