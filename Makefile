@@ -89,7 +89,7 @@ format: install ## Rewrite the code in house style
 
 docs: install ## The documentation as a site (build/docs/index.html); a dead link is an error
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
+	$(BIN)/python -m sphinx -b html -E -W --keep-going -q docs build/docs
 
 bench: install ## Speed and memory, measured side by side; error rates of verdicts, by simulation
 	$(BIN)/python benchmarks/engine.py
