@@ -79,6 +79,8 @@ def test_it_opens_alone(look, file):
 
 
 def test_runs_are_sorted_by_their_numbers_and_words_come_last(look, page):
+    from playwright.sync_api import expect
+
     texts, numbers = column_of(page, "runs", 9)
     known = sorted(number for number in numbers if number is not None)
     assert len(known) < len(numbers), "some runs have no parameters"
@@ -86,7 +88,7 @@ def test_runs_are_sorted_by_their_numbers_and_words_come_last(look, page):
     head = box.locator("thead th", has_text="Parameters")
     for direction, expected in (("ascending", known), ("descending", known[::-1])):
         head.click()
-        assert head.get_attribute("aria-sort") == direction
+        expect(head).to_have_attribute("aria-sort", direction)  # set when the rows are
         assert [float(text.replace(",", "")) for text in shown(box, 9)] == expected[:25]
         box.get_by_role("link", name="Last").or_(box.get_by_role("button", name="Last")).click()
         assert shown(box, 9)[-1] in {text for text, number in zip(texts, numbers, strict=True) if number is None}

@@ -24,7 +24,7 @@ from kanbench.training.symbolic import equivalence, extraction, formula
 DEFAULTS = {
     "library": ["x", "x^2", "x^3", "1/x", "sqrt", "exp", "log", "sin", "tanh"],
     "sparsify_steps": 4,
-    "penalty": 0.03,
+    "penalty": 0.003,
     "node_threshold": 0.01,
     "edge_threshold": 0.03,
     "refit_iterations": 60,
