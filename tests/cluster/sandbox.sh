@@ -31,7 +31,7 @@ case $action in
   start)
     mkdir -p "$folder"/{bin,state,spool}
     chmod 755 "$folder"
-    cores=$(nproc)
+    cores=$(nproc --all)
     host=$(hostname -s)
     head -c 1024 /dev/urandom >"$folder/munge.key"
     chmod 600 "$folder/munge.key"
@@ -99,7 +99,7 @@ CONF
     ;;
   stop)
     export SLURM_CONF=$folder/slurm.conf
-    scancel --state=RUNNING --state=PENDING --user="$(id -un)" 2>/dev/null || true
+    scancel --user="$(id -un)" 2>/dev/null || true
     for name in slurmd slurmctld munged; do end "$folder/$name.pid"; done
     ;;
   *)

@@ -100,6 +100,11 @@ def records(study: Path) -> dict[str, dict]:
     return found
 
 
+def finished(log: Path) -> int:
+    """Return how many jobs the workflow has announced as finished."""
+    return log.read_text().count("Finished jobid")
+
+
 def test_a_study_survives_a_lost_job_a_lost_controller_and_a_lost_workflow(cluster, study, run, tmp_path):
     log = tmp_path / "workflow.log"
     workflow = start(study, log)
@@ -107,22 +112,30 @@ def test_a_study_survives_a_lost_job_a_lost_controller_and_a_lost_workflow(clust
     slurm("scancel", job)
     until(lambda: job not in running(), "the end of the job that was cancelled")
 
+    # Not at once: what a controller has not yet written down is lost with it.
+    until(lambda: finished(log) or workflow.poll() is not None, "a finished run")
+    before = finished(log)
     os.kill(int((cluster / "slurmctld.pid").read_text()), signal.SIGKILL)
     time.sleep(1)
     subprocess.run([HERE / "sandbox.sh", "controller", cluster], check=True, timeout=SECONDS)
-    until(lambda: records(study) or workflow.poll() is not None, "a record after the controller came back")
+    until(lambda: finished(log) > before or workflow.poll() is not None, "a run finished after that")
+    assert workflow.poll() is None, f"the workflow ended with the controller: {log.read_text()[-4000:]}"
 
-    if workflow.poll() is None:
-        os.killpg(workflow.pid, signal.SIGKILL)
+    os.killpg(workflow.pid, signal.SIGKILL)
     workflow.wait()
-    slurm("scancel", "--state=PENDING", "--state=RUNNING", "--user=root")
+    done = finished(log)
+    slurm("scancel", "--user=root")
     until(lambda: not slurm("squeue", "--noheader").split(), "an empty queue")
+    written = {file: file.stat().st_mtime_ns for file in (study / "results/tiny/runs").rglob("[!.]*.json")}
+    assert 2 <= done < 6, "the workflow was killed on its way"
 
     again = start(study, log)
     assert again.wait(timeout=SECONDS) == 0, log.read_text()[-4000:]
     found = records(study)
     assert len(found) == 6
     assert sorted(entry["status"] for entry in found.values()) == ["ok"] * 4 + ["skipped"] * 2
+    kept = [file for file, time_written in written.items() if file.stat().st_mtime_ns == time_written]
+    assert len(kept) >= done, "a finished run is not made again"
 
     jobs = slurm("scontrol", "show", "jobs", "--oneliner").splitlines()
     with_gpu = [line for line in jobs if re.search(r"Tres\S*=\S*gpu:1", line)]
