@@ -80,6 +80,8 @@ lint: install ## Style, spelling, workflow lint
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/hadolint containers/Dockerfile
+	$(BIN)/spython recipe --parser singularity containers/suite.def >/dev/null
+	$(BIN)/shellcheck tests/cluster/sandbox.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 
 format: install ## Rewrite the code in house style
